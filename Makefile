@@ -1,0 +1,64 @@
+# make materialize | test | ui | bench: each sets up .venv first, where it has to.
+
+PYTHON ?= python3
+PRESET ?= quick
+CONFIG ?=
+DATA ?= $(or $(JERSEY_DATA_ROOT),data/sample)
+PORT ?= 3000
+
+export JERSEY_DATA_ROOT := $(abspath $(DATA))
+export JERSEY_ARTIFACT_ROOT ?= $(CURDIR)/artifacts
+export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
+
+# Dagster announces its own successor commands and newer parts at each start.
+export PYTHONWARNINGS = ignore:Function `asset_materialize_command`,ignore:Parameter `include_sources`
+
+# Drawn only where it is the dataset that was asked for.
+SAMPLE := $(filter data/sample,$(DATA))
+BIN := .venv/bin
+READY := .venv/.ready
+HOME_READY := $(DAGSTER_HOME)/dagster.yaml
+
+.PHONY: materialize test ui bench render clean help
+
+help:
+	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
+	@echo "make test | ui [PORT=3000] | bench | clean"
+
+materialize: $(READY) $(HOME_READY) | $(SAMPLE)
+	@$(BIN)/dagster asset materialize --select '*' -m jersey_assets.definitions \
+	  -c presets/$(PRESET).yaml $(addprefix -c ,$(CONFIG))
+
+test: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+ui: $(READY) $(HOME_READY) | $(SAMPLE)
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.front_door
+
+data/sample: $(READY)
+	@echo "Drawing the sample dataset"
+	@$(BIN)/jersey-assets render $@
+
+# Two Dagster processes that start at once on a new home can corrupt it: make it here.
+$(HOME_READY): dagster.yaml $(READY)
+	@mkdir -p $(DAGSTER_HOME)
+	@cp dagster.yaml $@
+	@$(BIN)/dagster instance info > /dev/null
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; try make PYTHON=python3.11"; exit 1; }
+	@echo "Setting up .venv (some 6 GB, mostly torch; a few minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .dagster_home artifacts data

@@ -1,0 +1,369 @@
+"""Files of a dataset: found, held inside the root and read without surprises.
+
+Everything of this room that touches the disk goes through here. A path is resolved
+first and opened after, component by component and without following links, so that
+nothing outside the root is opened even while someone swaps links underneath; whatever
+is not a regular file (FIFO, socket, device, folder) is refused before it is opened.
+Imports the standard library only: a sensor calls `fingerprint` on every tick.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
+SPLITS = ("train", "valid", "test")
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK_BYTES = 1 << 20
+
+
+class AnnotationError(Exception):
+    """The dataset's root, or a file asked for by name, cannot be used."""
+
+
+class PathError(AnnotationError):
+    """A path inside the dataset cannot be opened.
+
+    Attributes:
+        reason: one of the `path.*` codes.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the code beside the sentence."""
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class AnnotationFile:
+    """One `*.jsonl` below a split's folder, or a folder that cannot be looked into.
+
+    Attributes:
+        split: `train`, `valid` or `test`.
+        path: posix path relative to the root, as found.
+        real: the same after links are resolved; empty where it is unusable.
+        reason: a `file.*` code where it cannot be read, else None.
+        message: what is wrong and what to do, else empty.
+    """
+
+    split: str
+    path: str
+    real: str = ""
+    reason: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What lies on disk: changes when any JSONL file's name or content changes."""
+
+    digest: str
+    files: int
+    bytes: int
+
+
+def real_root(root: Path) -> str:
+    """Resolve the dataset's root; raises AnnotationError where it is no folder."""
+    resolved = os.path.realpath(root)
+    if not os.path.isdir(resolved):
+        what = "is not a folder" if os.path.lexists(resolved) else "does not exist"
+        raise AnnotationError(
+            f"{root}: the dataset root {what}; give the folder that holds train/ "
+            "and valid/"
+        )
+    return resolved
+
+
+def resolve(root: str, relative: str) -> str:
+    """Follow all links of a path relative to the (real) root.
+
+    Returns:
+        The real path relative to the root. Whether it exists is not said.
+
+    Raises:
+        PathError: `path.escape`, `path.symlink_escape` or `path.invalid`.
+    """
+    if os.path.normpath(relative).split("/", 1)[0] == "..":
+        raise PathError(
+            "path.escape",
+            "the path climbs out of the dataset; copy the file into it and name it "
+            "from there",
+        )
+    real = os.path.realpath(os.path.join(root, relative))
+    inside = os.path.relpath(real, root)
+    if inside.split("/", 1)[0] == "..":
+        raise PathError(
+            "path.symlink_escape",
+            "a link leads out of the dataset; replace it by the file itself",
+        )
+    try:
+        inside.encode()
+    except UnicodeEncodeError as error:
+        raise PathError(
+            "path.invalid", "a link leads to a name that is not UTF-8; rename it"
+        ) from error
+    return inside
+
+
+def open_folder(root: str, real: str) -> int:
+    """Open a folder by its real path, link-free from the root down.
+
+    Returns:
+        A descriptor for `dir_fd`; the caller closes it.
+
+    Raises:
+        OSError: a component is missing, no folder, or became a link meanwhile.
+    """
+    folder = os.open(root, _FOLDER_FLAGS)
+    for part in real.split("/"):
+        if part in ("", "."):
+            continue
+        try:
+            inner = os.open(part, _FOLDER_FLAGS, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = inner
+    return folder
+
+
+def open_regular(folder: int, name: str) -> int:
+    """Open a regular file of an open folder, without waiting and without links.
+
+    Returns:
+        A descriptor; the caller closes it.
+
+    Raises:
+        PathError: `path.missing`, `path.not_regular` or `path.unreadable`.
+    """
+    try:
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not stat.S_ISREG(mode):
+            raise not_regular(mode)
+        descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
+    except OSError as error:
+        raise path_error(error) from error
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    raise not_regular(mode)
+
+
+def read_descriptor(descriptor: int, limit: int | None = None) -> bytes:
+    """Read an open file to its end, or to one byte past `limit`; closes it."""
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        size = os.fstat(descriptor).st_size + 1
+        wanted = size if limit is None else min(size, limit + 1)
+        data = stream.read(wanted) or b""
+        while len(data) == wanted and (limit is None or wanted <= limit):
+            wanted += _CHUNK_BYTES
+            data += stream.read(wanted - len(data)) or b""
+        return data
+
+
+def read_file(root: Path, relative: str) -> bytes:
+    """Read one regular file held inside the dataset's root.
+
+    Args:
+        root: the dataset's root.
+        relative: posix path relative to it, such as the table's `image` column.
+
+    Raises:
+        AnnotationError: the root or the file cannot be used; the message says why.
+    """
+    base = real_root(root)
+    try:
+        real = resolve(base, relative)
+        parent, name = os.path.split(real)
+        folder = open_folder(base, parent)
+        try:
+            return read_descriptor(open_regular(folder, name))
+        finally:
+            os.close(folder)
+    except PathError as error:
+        raise PathError(error.reason, f"{relative}: {error}") from error
+    except OSError as error:
+        raise path_error(error, relative) from error
+
+
+def not_regular(mode: int) -> PathError:
+    """Name what stands where a regular file should."""
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFLNK: "a link",
+    }
+    kind = kinds.get(stat.S_IFMT(mode), "no file")
+    return PathError("path.not_regular", f"this is {kind}; name a regular file")
+
+
+def path_error(error: OSError, where: str = "") -> PathError:
+    """Translate what the system said about a path."""
+    place = f"{where}: " if where else ""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return PathError(
+            "path.missing",
+            f"{place}there is no such file; add it or correct the path",
+        )
+    if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+        return PathError("path.invalid", f"{place}no file can have this name")
+    if error.errno == errno.ENXIO:
+        return PathError(
+            "path.not_regular", f"{place}this is a socket; name a regular file"
+        )
+    detail = os.strerror(error.errno) if error.errno else str(error)
+    return PathError(
+        "path.unreadable",
+        f"{place}cannot be read ({detail.lower()}); check links and permissions",
+    )
+
+
+def list_annotation_files(root: Path) -> list[AnnotationFile]:
+    """Find every `*.jsonl` below the splits' folders, at any depth.
+
+    Links are followed where they stay inside the root. What cannot be read is listed
+    too, with its reason. Nothing but folders is opened.
+
+    Returns:
+        Files ordered by split (train, valid, test), then by path.
+
+    Raises:
+        AnnotationError: the root is missing or not a folder.
+    """
+    base = real_root(root)
+    found: list[AnnotationFile] = []
+    for name, split in SPLIT_FOLDERS.items():
+        if os.path.lexists(os.path.join(base, name)):
+            found.extend(_walk(base, split, name))
+    return sorted(found, key=lambda file: (SPLITS.index(file.split), file.path))
+
+
+def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
+    """Look through one split's folder; each real folder once, so links cannot loop."""
+    seen: set[str] = set()
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        try:
+            real = resolve(base, path)
+            if real in seen:
+                continue
+            seen.add(real)
+            folder = open_folder(base, real)
+        except (PathError, OSError) as error:
+            yield _unusable(split, path, error)
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries)
+            for name in names:
+                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+                child = f"{path}/{name}"
+                if stat.S_ISLNK(mode):
+                    mode = _mode_behind_link(base, child)
+                if name.lower().endswith(".jsonl"):
+                    yield _annotation_file(base, split, child, mode)
+                if stat.S_ISDIR(mode):
+                    waiting.append(child)
+        except OSError as error:
+            yield _unusable(split, path, error)
+        finally:
+            os.close(folder)
+
+
+def _mode_behind_link(base: str, path: str) -> int:
+    """Say what a link leads to; 0 where it leads out of the dataset or nowhere."""
+    try:
+        return os.lstat(os.path.join(base, resolve(base, path))).st_mode
+    except (PathError, OSError):
+        return 0
+
+
+def _annotation_file(base: str, split: str, path: str, mode: int) -> AnnotationFile:
+    try:
+        path.encode()
+        real = resolve(base, path)
+        if not stat.S_ISREG(mode):
+            raise not_regular(mode)
+    except (PathError, UnicodeEncodeError) as error:
+        return _unusable(split, path, error)
+    return AnnotationFile(split, path, real)
+
+
+def _unusable(split: str, path: str, error: Exception) -> AnnotationFile:
+    readable = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if isinstance(error, UnicodeEncodeError):
+        error = PathError("path.unreadable", "its name is not UTF-8; rename it")
+    elif isinstance(error, OSError):
+        error = path_error(error)
+    assert isinstance(error, PathError)
+    outside = error.reason in ("path.not_regular", "path.symlink_escape")
+    reason = "file.not_regular" if outside else "file.unreadable"
+    return AnnotationFile(split, readable, reason=reason, message=str(error))
+
+
+def open_annotation_file(base: str, file: AnnotationFile) -> int:
+    """Open a listed file by its real path; raises PathError where it changed since."""
+    parent, name = os.path.split(file.real)
+    try:
+        folder = open_folder(base, parent)
+    except OSError as error:
+        raise path_error(error) from error
+    try:
+        return open_regular(folder, name)
+    finally:
+        os.close(folder)
+
+
+def fingerprint(root: Path) -> Fingerprint:
+    """Digest the names and contents of all annotation files.
+
+    Never waits on a FIFO and holds no more than a chunk of a file in memory.
+
+    Raises:
+        AnnotationError: the root is missing or not a folder.
+    """
+    base = real_root(root)
+    contents: list[tuple[str, str]] = []
+    size = 0
+    for file in list_annotation_files(root):
+        content, length = _content_digest(base, file)
+        contents.append((file.path, content))
+        size += length
+    return Fingerprint(digest_of_contents(contents), len(contents), size)
+
+
+def digest_of_contents(contents: Iterable[tuple[str, str]]) -> str:
+    """Digest (path, sha256 or reason) pairs in a way no name can imitate."""
+    digest = hashlib.sha256()
+    for pair in contents:
+        digest.update(json.dumps(pair).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _content_digest(base: str, file: AnnotationFile) -> tuple[str, int]:
+    if file.reason:
+        return file.reason, 0
+    try:
+        descriptor = open_annotation_file(base, file)
+    except PathError:
+        return "file.unreadable", 0
+    digest = hashlib.sha256()
+    size = 0
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size

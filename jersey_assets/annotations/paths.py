@@ -1,0 +1,76 @@
+"""Where an annotation's `image` points: judged by its text alone, before any disk.
+
+What the text cannot tell (links, missing files, devices) is left to `files` and the
+image probe.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+
+from jersey_assets.annotations.jsonl import Fault, shorten
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://|(data|file|http|https|s3|gs):", re.I)
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
+_CONTROL = re.compile(r"[\x00-\x1f]")
+
+
+def image_path(folder: str, image: str) -> str | Fault:
+    """Join an image path to its JSONL file's folder.
+
+    Args:
+        folder: the JSONL file's folder, relative to the root.
+        image: the row's `image`.
+
+    Returns:
+        The posix path relative to the root, `.` and doubled slashes removed and `..`
+        kept (only the disk knows what it means behind a link), or the fault.
+    """
+    shown = shorten(json.dumps(image, ensure_ascii=False))
+
+    def fault(reason: str, what: str) -> Fault:
+        return Fault(reason, f'"image" {shown} {what}', "image", shown)
+
+    if not image:
+        return fault("path.invalid", "is empty; write the path of the crop")
+    if _CONTROL.search(image):
+        return fault("path.invalid", "has control characters; correct the path")
+    if _SCHEME.match(image):
+        return fault("path.scheme", "is a URL; copy the file here and name it")
+    if _ABSOLUTE.match(image):
+        return fault(
+            "path.absolute", "is absolute; write it relative to this JSONL file"
+        )
+    if "\\" in image:
+        return fault("path.invalid", "has backslashes; write / between folders")
+    if posixpath.normpath(f"{folder}/{image}").split("/", 1)[0] == "..":
+        return fault(
+            "path.escape",
+            "climbs out of the dataset; copy the file into it and name it from there",
+        )
+    if image.endswith("/"):
+        return fault("path.not_regular", "names a folder; name the image file")
+    parts = f"{folder}/{image}".split("/")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def are_plain(images: list[str]) -> bool:
+    r"""Say whether `image_path` would only join all of these.
+
+    A few substring searches over all of them at once; True is certain, False may only
+    mean that somebody has to look closer.
+    """
+    text = "\n" + "\n".join(images) + "\n"
+    if text.count("\n") != len(images) + 1:
+        return False
+    odd = ("//", "/.", "\n/", "\n.", "/\n", "\n\n", "\\", ":")
+    return not any(part in text for part in odd) and not _has_control(text)
+
+
+def _has_control(text: str) -> bool:
+    """Look for control characters other than the line feeds between paths."""
+    return not text.replace("\n", "").isprintable() and bool(
+        _CONTROL.search(text.replace("\n", ""))
+    )

@@ -1,0 +1,68 @@
+"""The contract of the validated table, in pandera: the last gate before it is kept.
+
+Types were checked on the JSON itself, before any table could bend them; here stand the
+rules of the table as a whole, without coercion.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pandera.pandas as pa
+
+from jersey_assets.annotations.files import SPLITS
+from jersey_assets.annotations.rules import Rules
+
+TEXT = pd.StringDtype(na_value=float("nan"))
+"""pandas' own string type, as its Parquet reader makes it."""
+
+VALIDATED_COLUMNS = (
+    "split",
+    "image",
+    "label",
+    "file",
+    "line",
+    "prefix",
+    "metadata",
+    "width",
+    "height",
+    "image_sha256",
+    "pixel_hash",
+    "dhash",
+)
+FINDING_COLUMNS = (
+    "file",
+    "line",
+    "split",
+    "image",
+    "label",
+    "field",
+    "value",
+    "reason",
+    "severity",
+    "message",
+)
+
+
+def validated_schema(rules: Rules) -> pa.DataFrameSchema:
+    """Describe the validated table, one row per kept annotation."""
+    hex64 = pa.Check.str_matches("^[0-9a-f]{64}$")
+    hex16 = pa.Check.str_matches("^[0-9a-f]{16}$")
+    return pa.DataFrameSchema(
+        {
+            "split": pa.Column("str", pa.Check.isin(SPLITS)),
+            "image": pa.Column("str", pa.Check(lambda column: column != "")),
+            "label": pa.Column("str", pa.Check(_match_each(rules.label_pattern))),
+            "file": pa.Column("str"),
+            "line": pa.Column("int64", pa.Check.ge(1)),
+            "prefix": pa.Column("str", nullable=True),
+            "metadata": pa.Column("str", nullable=True),
+            "width": pa.Column("int64", pa.Check.ge(1)),
+            "height": pa.Column("int64", pa.Check.ge(1)),
+            "image_sha256": pa.Column("str", hex64),
+            "pixel_hash": pa.Column("str", hex64),
+            "dhash": pa.Column("str", hex16),
+        },
+        unique=["file", "line"],
+        strict=True,
+        ordered=True,
+    )

@@ -1,0 +1,342 @@
+"""The graph: annotations → labels → training → export → release.
+
+Each asset reads its inputs from the store, calls one room, publishes what the room
+made and reports it. Where nothing that decides an artifact has changed, the stored
+one stays and the room is not called. An asset's docstring is what the UI shows.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from jersey_assets.publishing import Desk, materialized
+from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.run_config import config_class
+from jersey_assets.storage.code_version import code_version
+from jersey_assets.storage.store import canonical_json
+from jersey_assets.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from jersey_assets.training.fit import Epoch
+
+# Only Dagster's Kubernetes launcher and executor read this; a laptop ignores it.
+GPU_TAGS = {
+    "dagster-k8s/config": {
+        "container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    }
+}
+
+
+def _of_room(room: str, *kinds: str) -> dict[str, Any]:
+    """What the assets of one room share."""
+    return {
+        # One group: with more, the lineage page opens collapsed.
+        "group_name": "jersey_numbers",
+        "code_version": code_version(room),
+        "kinds": set(kinds),
+    }
+
+
+@dg.observable_source_asset(group_name="jersey_numbers")
+def annotation_files(dataset: Dataset) -> dg.ObserveResult:
+    """The JSONL files below the dataset root, as people put them there.
+
+    Nothing here writes them. Observing takes one fingerprint over their names and
+    contents; a new fingerprint is what makes the sensor ask for a retraining.
+    """
+    from jersey_assets.annotations.files import fingerprint
+
+    found = fingerprint(dataset.path)
+    return dg.ObserveResult(
+        data_version=dg.DataVersion(found.digest),
+        metadata={"root": dg.MetadataValue.path(dataset.root), **asdict(found)},
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "validated_annotations",
+            deps=[annotation_files],
+            description="The table of annotations that hold, one row each: label, "
+            "split, image, its size and hashes. Every later asset reads crops by this "
+            "table and nothing else. Rows that do not hold are in "
+            "`rejected_annotations`; the checks say whether there are too many.",
+            **_of_room("annotations", "pandera", "parquet"),
+        ),
+        dg.AssetSpec(
+            "rejected_annotations",
+            deps=[annotation_files],
+            description="Every annotation that was set aside, with file, line, field, "
+            "value, reason and what to do about it. Nothing is dropped or repaired in "
+            "silence: rows read = kept + set aside + merged duplicates.",
+            **_of_room("annotations", "parquet"),
+        ),
+    ]
+)
+def annotations(
+    context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
+) -> Iterator[dg.MaterializeResult]:
+    """Reads and judges every annotation and every crop once."""
+    from jersey_assets.annotations.validation import validate
+
+    found = validate(dataset.path, dataset.rules(), context.log.info)
+    fingerprint = found.summary["fingerprint"]
+    tags = {"dagster/data_version": fingerprint}
+    context.log_event(dg.AssetObservation(annotation_files.key, tags=tags))
+    for asset, make in (
+        ("validated_annotations", found.write_validated),
+        ("rejected_annotations", found.write_rejected),
+    ):
+        yield Desk(context, artifacts).publish(
+            asset,
+            "annotations",
+            make,
+            settings={"content": found.digest},
+            dataset_fingerprint=fingerprint,
+        )
+
+
+@dg.asset(deps=["validated_annotations"], **_of_room("labels", "json"))
+def class_mapping(
+    context: dg.AssetExecutionContext, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """Label → class index: the labels of the train split, sorted as strings.
+
+    Where "" (no readable number) is a label, it is class 0. The mapping travels
+    with the checkpoint, inside the ONNX file and beside it.
+    """
+    import pandas as pd
+
+    from jersey_assets.labels.mapping import class_mapping, write_mapping
+
+    desk = Desk(context, artifacts)
+    table = desk.read("validated_annotations").file("annotations.parquet")
+    return desk.publish(
+        "class_mapping",
+        "labels",
+        lambda folder: write_mapping(class_mapping(pd.read_parquet(table)), folder),
+    )
+
+
+@dg.asset(deps=["validated_annotations"], **_of_room("labels", "json", "matplotlib"))
+def dataset_statistics(
+    context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """What the network will see: counts per class and split, imbalance, crop sizes,
+    channel mean and deviation (the normalization), metadata distributions.
+    """
+    import pandas as pd
+
+    from jersey_assets.labels.statistics import dataset_statistics, write_statistics
+
+    desk = Desk(context, artifacts)
+    table = desk.read("validated_annotations").file("annotations.parquet")
+
+    def make(folder: Path) -> None:
+        rows = pd.read_parquet(table)
+        write_statistics(dataset_statistics(dataset.path, rows), rows, folder)
+
+    return desk.publish("dataset_statistics", "labels", make)
+
+
+@dg.asset(
+    deps=["validated_annotations", "class_mapping", "dataset_statistics"],
+    pool="gpu",
+    op_tags=GPU_TAGS,
+    config_schema=config_class(Recipe).to_config_schema(),
+    **_of_room("training", "gpu", "pytorch", "lightning"),
+)
+def trained_checkpoint(
+    context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """The averaged (EMA) weights of the epoch that read valid best.
+
+    Trained by the recipe in this op's config, on a GPU where there is one. One
+    training at a time: the op takes the only slot of the pool `gpu`.
+    """
+    import pandas as pd
+
+    from jersey_assets.training.crops import load_crops
+    from jersey_assets.training.fit import fit
+
+    recipe = Recipe.model_validate(context.op_execution_context.op_config)
+    desk = Desk(context, artifacts)
+    table = desk.read("validated_annotations").file("annotations.parquet")
+    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    statistics = desk.read("dataset_statistics").json("statistics.json")
+
+    def report(epoch: "Epoch", epochs: int) -> None:
+        context.log.info(epoch.line(epochs))
+        # One observation an epoch draws the curve in the UI while training runs.
+        context.log_event(
+            dg.AssetObservation(context.asset_key, metadata=asdict(epoch))
+        )
+
+    def make(folder: Path) -> None:
+        rows = pd.read_parquet(table)
+        train, valid = (
+            load_crops(
+                dataset.path, rows[rows["split"] == split], mapping, recipe.image_size
+            )
+            for split in ("train", "valid")
+        )
+        fit(recipe, list(mapping), train, valid, statistics, report).write(folder)
+
+    settings = recipe.model_dump(mode="json")
+    recipe_hash = hashlib.sha256(canonical_json(settings)).hexdigest()[:12]
+    return desk.publish(
+        "trained_checkpoint", "training", make, settings, recipe_hash=recipe_hash
+    )
+
+
+@dg.asset(
+    deps=["validated_annotations", "class_mapping", "trained_checkpoint"],
+    **_of_room("training", "pytorch", "matplotlib"),
+)
+def evaluation_report(
+    context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """What the averaged weights read on the test split (valid where there is none):
+    accuracy per class, confusion matrix, sample predictions, every mistake.
+    """
+    import pandas as pd
+
+    from jersey_assets.training.checkpoint import load_checkpoint
+    from jersey_assets.training.crops import evaluation_split, load_crops
+    from jersey_assets.training.evaluation import evaluate, write_evaluation
+
+    desk = Desk(context, artifacts)
+    table = desk.read("validated_annotations").file("annotations.parquet")
+    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    weights = desk.read("trained_checkpoint").file("model.ckpt")
+
+    def make(folder: Path) -> None:
+        rows = pd.read_parquet(table)
+        split = evaluation_split(rows)
+        checkpoint = load_checkpoint(weights)
+        rows = rows[rows["split"] == split]
+        crops = load_crops(dataset.path, rows, mapping, checkpoint.image_size)
+        write_evaluation(evaluate(checkpoint, split, crops), crops, folder)
+
+    return desk.publish("evaluation_report", "training", make)
+
+
+@dg.asset(deps=["class_mapping", "trained_checkpoint"], **_of_room("export", "onnx"))
+def onnx_model(
+    context: dg.AssetExecutionContext, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """The averaged weights as one self-contained ONNX file: `input` float32
+    [batch, 3, H, W] → `logits` float32 [batch, classes], any batch size, with
+    labels, normalization and provenance in its metadata.
+    """
+    from jersey_assets.export.onnx_model import export_onnx
+    from jersey_assets.training.checkpoint import load_checkpoint
+
+    desk = Desk(context, artifacts)
+    trained = desk.read("trained_checkpoint")
+    desk.read("class_mapping")
+    provenance = {
+        key: trained.manifest[key]
+        for key in ("dataset_fingerprint", "recipe_hash", "code_version")
+    }
+    return desk.publish(
+        "onnx_model",
+        "export",
+        lambda folder: export_onnx(
+            load_checkpoint(trained.file("model.ckpt")), folder, provenance
+        ),
+    )
+
+
+@dg.asset(
+    deps=["validated_annotations", "class_mapping", "trained_checkpoint", "onnx_model"],
+    **_of_room("export", "onnxruntime", "matplotlib"),
+)
+def parity_report(
+    context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """onnxruntime against PyTorch on the same crops: how far the logits differ,
+    whether the answers do, and whether a row depends on its batch.
+    """
+    import pandas as pd
+
+    from jersey_assets.export.parity import compare, write_parity
+    from jersey_assets.training.checkpoint import load_checkpoint
+    from jersey_assets.training.crops import evaluation_split, load_crops
+
+    desk = Desk(context, artifacts)
+    table = desk.read("validated_annotations").file("annotations.parquet")
+    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    weights = desk.read("trained_checkpoint").file("model.ckpt")
+    model = desk.read("onnx_model").file("model.onnx")
+
+    def make(folder: Path) -> None:
+        rows = pd.read_parquet(table)
+        rows = rows[rows["split"] == evaluation_split(rows)]
+        checkpoint = load_checkpoint(weights)
+        crops = load_crops(dataset.path, rows, mapping, checkpoint.image_size)
+        write_parity(compare(model, checkpoint, crops), folder)
+
+    return desk.publish("parity_report", "export", make)
+
+
+@dg.asset(
+    deps=[
+        "validated_annotations",
+        "class_mapping",
+        "trained_checkpoint",
+        "evaluation_report",
+        "onnx_model",
+        "parity_report",
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "not_worse_than_current",
+            asset="released_model",
+            description="The new model reads the evaluation crops no worse than the "
+            "current release, beyond sampling noise; otherwise the current one stays.",
+        )
+    ],
+    **_of_room("release", "onnx", "markdown"),
+)
+def released_model(
+    context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """The bundle that people deploy: `model.onnx`, `labels_mapping.json`, the reports
+    and a model card. Published only when provenance and parity hold and the model is
+    not worse than the current release on the same crops; otherwise that one stays.
+    """
+    from jersey_assets.release.bundle import Candidate, write_bundle
+    from jersey_assets.release.gate import judge
+
+    desk = Desk(context, artifacts)
+    candidate = Candidate(
+        annotations=desk.read("validated_annotations"),
+        class_mapping=desk.read("class_mapping"),
+        checkpoint=desk.read("trained_checkpoint"),
+        evaluation=desk.read("evaluation_report"),
+        onnx_model=desk.read("onnx_model"),
+        parity=desk.read("parity_report"),
+    )
+    release = desk.store.current("released_model")
+    verdict = judge(candidate, release, desk.store, dataset.path)
+    check = dg.AssetCheckResult(
+        check_name=verdict.name,
+        passed=verdict.passed,
+        description=verdict.message,
+        metadata=dict(verdict.facts),
+    )
+    context.log.info(verdict.message)
+    if not verdict.passed and release is not None:
+        return materialized(release, reused=True, check_results=[check])
+    return desk.publish(
+        "released_model",
+        "release",
+        lambda folder: write_bundle(candidate, folder),
+        check_results=[check],
+    )

@@ -1,0 +1,185 @@
+"""The promises: what each asset's checks say, and which of them stop a run.
+
+A room answers with verdicts; here they become Dagster's results. B = blocking: what
+depends on the asset does not run, and the run ends with exit code 1.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.verdict import Verdict
+
+CheckResults = Iterator[dg.AssetCheckResult]
+
+
+def _specs(
+    asset: str, blocking: dict[str, str], warning: dict[str, str] | None = None
+) -> list[dg.AssetCheckSpec]:
+    """Declares an asset's checks, name to description."""
+    specs = [
+        dg.AssetCheckSpec(name, asset=asset, blocking=True, description=text)
+        for name, text in blocking.items()
+    ]
+    return specs + [
+        dg.AssetCheckSpec(name, asset=asset, description=text)
+        for name, text in (warning or {}).items()
+    ]
+
+
+def _results(asset: str, verdicts: Iterable[Verdict]) -> CheckResults:
+    """Turns verdicts into results; anything else would be green in silence."""
+    for verdict in verdicts:
+        warn = verdict.severity == "warning"
+        yield dg.AssetCheckResult(
+            asset_key=asset,
+            check_name=verdict.name,
+            passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.WARN
+            if warn
+            else dg.AssetCheckSeverity.ERROR,
+            description=verdict.message,
+            metadata=dict(verdict.facts),
+        )
+
+
+@dg.multi_asset_check(
+    specs=_specs(
+        "validated_annotations",
+        {
+            "rejected_rows_within_budget": "The share of rows set aside is within "
+            "`rejected_budget` (or 5 rows), and every file could be read.",
+            "no_conflicting_labels": "No more images than the budget allows are listed "
+            "with two labels.",
+            "labels_known_in_train": "No more valid and test rows than the budget "
+            "allows have a label that train lacks.",
+            "no_split_leakage": "No more crops than the budget allows are in two "
+            "splits, pixel for pixel; near copies are told.",
+            "every_split_has_rows": "train and valid have rows; test may be absent.",
+        },
+        {
+            "enough_images_per_class": "Every label has enough crops to learn from.",
+            "class_imbalance": "The most frequent label is not many times the rarest.",
+        },
+    )
+)
+def annotation_checks(dataset: Dataset, artifacts: Artifacts) -> CheckResults:
+    from jersey_assets.annotations.promises import verdicts
+    from jersey_assets.annotations.validation import read_validation
+
+    store = artifacts.store()
+    validation = read_validation(
+        store.require("validated_annotations").folder,
+        store.require("rejected_annotations").folder,
+    )
+    yield from _results("validated_annotations", verdicts(validation, dataset.rules()))
+
+
+@dg.multi_asset_check(
+    specs=_specs(
+        "class_mapping",
+        {
+            "mapping_is_contiguous": "The class indices are 0, 1, 2, … without a gap.",
+            "mapping_covers_train": "The labels are train's, no more and no fewer.",
+        },
+    )
+)
+def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
+    import pandas as pd
+
+    from jersey_assets.labels.mapping import verdicts
+
+    store = artifacts.store()
+    mapping = store.require("class_mapping").json("labels_mapping.json")
+    table = store.require("validated_annotations").file("annotations.parquet")
+    yield from _results("class_mapping", verdicts(mapping, pd.read_parquet(table)))
+
+
+@dg.multi_asset_check(
+    specs=_specs(
+        "trained_checkpoint",
+        {
+            "weights_are_finite": "No weight is NaN or infinite.",
+            "checkpoint_holds_ema_weights": "The stored weights score on valid what "
+            "the averaged weights scored during training, and are not the raw ones.",
+        },
+        {"beats_majority_class": "Better than always answering the commonest label."},
+    )
+)
+def checkpoint_checks(dataset: Dataset, artifacts: Artifacts) -> CheckResults:
+    import pandas as pd
+
+    from jersey_assets.training.checkpoint import load_checkpoint
+    from jersey_assets.training.crops import load_crops
+    from jersey_assets.training.promises import verdicts
+
+    store = artifacts.store()
+    trained = store.require("trained_checkpoint")
+    rows = pd.read_parquet(
+        store.require("validated_annotations").file("annotations.parquet")
+    )
+    mapping = store.require("class_mapping").json("labels_mapping.json")
+    checkpoint = load_checkpoint(trained.file("model.ckpt"))
+    valid = load_crops(
+        dataset.path, rows[rows["split"] == "valid"], mapping, checkpoint.image_size
+    )
+    summary: dict[str, Any] = trained.json("training.json")
+    yield from _results("trained_checkpoint", verdicts(checkpoint, summary, valid))
+
+
+@dg.multi_asset_check(
+    specs=_specs(
+        "onnx_model",
+        {
+            "graph_is_valid": "One whole, self-contained file that onnx.checker and "
+            "onnxruntime accept, with one input and one output.",
+            "output_is_logits": "The output `logits` holds unnormalised scores, one "
+            "row a crop, one column a class.",
+            "batch_axis_is_dynamic": "Any batch size runs, and gives one row a crop.",
+            "weights_match_checkpoint": "It answers as the checkpoint's averaged "
+            "weights do, and not as other weights.",
+            "labels_match_class_mapping": "Labels and their order agree in the file, "
+            "beside it, in the checkpoint and in the class mapping.",
+        },
+    )
+)
+def onnx_checks(artifacts: Artifacts) -> CheckResults:
+    from jersey_assets.export.contract import check_model
+    from jersey_assets.training.checkpoint import load_checkpoint
+
+    store = artifacts.store()
+    model = store.require("onnx_model").file("model.onnx")
+    weights = store.require("trained_checkpoint").file("model.ckpt")
+    mapping = store.require("class_mapping").json("labels_mapping.json")
+    yield from _results(
+        "onnx_model", check_model(model, load_checkpoint(weights), mapping)
+    )
+
+
+@dg.multi_asset_check(
+    specs=_specs(
+        "parity_report",
+        {
+            "logits_within_tolerance": "onnxruntime's logits are PyTorch's, within "
+            "the tolerance of float arithmetic.",
+            "top1_agrees": "Both answer the same for every crop, near ties aside.",
+            "batch_independent": "A crop's logits do not depend on its batch.",
+        },
+    )
+)
+def parity_checks(artifacts: Artifacts) -> CheckResults:
+    from jersey_assets.export.parity import verdicts
+
+    report = artifacts.store().require("parity_report").json("report.json")
+    yield from _results("parity_report", verdicts(report))
+
+
+CHECKS = [
+    annotation_checks,
+    class_mapping_checks,
+    checkpoint_checks,
+    onnx_checks,
+    parity_checks,
+]

@@ -1,0 +1,190 @@
+"""The command line: the rooms without Dagster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jersey_assets.verdict import Verdict
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: the command line without the program's name; the process's own
+            by default.
+
+    Returns:
+        The exit status: 0, 1 where a dataset or model is refused, 2 where the
+        command cannot be carried out.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"jersey-assets {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="jersey-assets", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    validate = commands.add_parser("validate", help="name every fault of a dataset")
+    validate.add_argument("root", type=Path, help="dataset root")
+    validate.add_argument("--json", type=Path, help="write the findings here as well")
+    validate.add_argument(
+        "--conflict-policy",
+        choices=("reject", "prefer_number"),
+        default="reject",
+        help="what to do with an image listed with two labels",
+    )
+    validate.set_defaults(run=_validate)
+
+    check = commands.add_parser("check-onnx", help="check a model against its contract")
+    check.add_argument("model", type=Path, help="the ONNX file")
+    check.add_argument("--checkpoint", type=Path, help="the model.ckpt it came from")
+    check.add_argument("--labels", type=Path, help="labels_mapping.json")
+    check.add_argument("--json", type=Path, help="write the results here as well")
+    check.set_defaults(run=_check_onnx)
+
+    predict = commands.add_parser("predict", help="read the number on crops")
+    predict.add_argument("model", type=Path, help="the ONNX file")
+    predict.add_argument("images", type=Path, nargs="+", help="crops")
+    predict.set_defaults(run=_predict)
+
+    render = commands.add_parser("render", help="draw a dataset")
+    render.add_argument("out", type=Path, help="folder to make")
+    render.add_argument("--train", type=int, default=1200, help="crops to draw")
+    render.add_argument("--valid", type=int, default=200, help="crops to draw")
+    render.add_argument("--test", type=int, default=200, help="crops to draw")
+    render.add_argument("--seed", type=int, default=0, help="another seed, other crops")
+    render.set_defaults(run=_render)
+
+    releases = commands.add_parser("releases", help="list releases or go back to one")
+    releases.add_argument("action", choices=("list", "rollback"))
+    releases.add_argument("version", nargs="?", help="the release to go back to")
+    releases.add_argument(
+        "--artifacts",
+        default=None,
+        help="artifact root, JERSEY_ARTIFACT_ROOT or ./artifacts by default",
+    )
+    releases.set_defaults(run=_releases)
+    return parser
+
+
+def _validate(options: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from jersey_assets.annotations.promises import verdicts
+    from jersey_assets.annotations.rules import Rules
+    from jersey_assets.annotations.validation import validate
+
+    rules = Rules(conflict_policy=options.conflict_policy)
+    found = validate(options.root, rules, _progress)
+    findings = pd.concat([found.rejected, found.warnings], ignore_index=True)
+    for row in findings.itertuples():
+        print(f"{row.file}:{row.line}: {row.severity}: {row.reason}: {row.message}")
+    _print_verdicts(verdicts(found, rules))
+    summary = found.summary
+    print(
+        f"{summary['outcome']}: {summary['rows']} rows read, {summary['kept']} kept, "
+        f"{summary['rejected']} set aside, {summary['duplicates']} duplicates merged"
+    )
+    if options.json:
+        columns = ["file", "line", "reason", "severity", "message"]
+        keys = ("rows", "kept", "rejected", "duplicates", "outcome")
+        content = {key: summary[key] for key in keys}
+        content["findings"] = json.loads(findings[columns].to_json(orient="records"))
+        _write_json(options.json, content)
+    return int(summary["outcome"] == "reject")
+
+
+def _check_onnx(options: argparse.Namespace) -> int:
+    from jersey_assets.export.contract import check_model
+    from jersey_assets.training.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(options.checkpoint) if options.checkpoint else None
+    labels = json.loads(options.labels.read_text("utf-8")) if options.labels else None
+    verdicts = check_model(options.model, checkpoint, labels)
+    _print_verdicts(verdicts)
+    passed = all(verdict.passed for verdict in verdicts)
+    if options.json:
+        checks = [
+            {
+                "name": verdict.name,
+                "passed": verdict.passed,
+                "message": verdict.message,
+                "facts": dict(verdict.facts),
+            }
+            for verdict in verdicts
+        ]
+        _write_json(options.json, {"passed": passed, "checks": checks})
+    return int(not passed)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from jersey_assets.export.predict import Predictor
+
+    for answer in Predictor(options.model).predict(options.images):
+        print(f"{answer.image}\t{answer.label or '(none)'}\t{answer.confidence:.3f}")
+    return 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    from jersey_assets.rendering.dataset import render_dataset
+
+    render_dataset(
+        options.out, options.train, options.valid, options.test, options.seed
+    )
+    total = options.train + options.valid + options.test
+    print(f"{options.out}: {total} crops drawn")
+    return 0
+
+
+def _releases(options: argparse.Namespace) -> int:
+    import os
+
+    from jersey_assets.storage.store import Store
+
+    root = options.artifacts or os.environ.get("JERSEY_ARTIFACT_ROOT", "artifacts")
+    store = Store(root)
+    if options.action == "rollback":
+        if options.version is None:
+            raise ValueError("say which release to go back to: rollback VERSION")
+        store.point("released_model", options.version)
+    current = store.current("released_model")
+    for version in store.versions("released_model"):
+        release = store.read("released_model", version)
+        report = release.json("evaluation_report.json")
+        mark = "*" if current is not None and version == current.version else " "
+        print(
+            f"{mark} {version}  top-1 {report['top1']:.1%} on {report['images']} "
+            f"{report['split']} crops  {release.manifest['created']}"
+        )
+    return 0
+
+
+def _print_verdicts(verdicts: Iterable[Verdict]) -> None:
+    for verdict in verdicts:
+        word = "pass" if verdict.passed else "FAIL"
+        if not verdict.passed and verdict.severity == "warning":
+            word = "warn"
+        print(f"{word}  {verdict.name}: {verdict.message}")
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _write_json(path: Path, content: object) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

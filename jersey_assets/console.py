@@ -1,0 +1,164 @@
+"""The terminal: Dagster's event stream as progress that a person can follow.
+
+Selected by `loggers: {console: {}}` in run config, as the presets do: a line when an
+asset starts and ends, the rooms' own progress between, the checks, and a summary.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from typing import Any
+
+import dagster as dg
+
+# Numbers that a summary shows, by asset.
+_HEADLINES = {
+    "validated_annotations": (
+        ("rows_kept", "{:,} rows kept"),
+        ("rows_set_aside", "{:,} set aside"),
+        ("outcome", "{}"),
+    ),
+    "class_mapping": (("num_classes", "{} classes"),),
+    "dataset_statistics": (("imbalance", "imbalance {:.0f}:1"),),
+    "trained_checkpoint": (
+        ("valid_top1", "valid top-1 {:.1%}"),
+        ("epochs", "{} epochs"),
+        ("seconds", "{:.0f} s"),
+    ),
+    "evaluation_report": (
+        ("top1", "top-1 {:.1%}"),
+        ("images", "{} crops"),
+        ("split", "split {}"),
+    ),
+    "onnx_model": (("megabytes", "{} MB"),),
+    "parity_report": (("max_abs_error", "largest logit error {:.1e}"),),
+    "released_model": (("version", "{}"),),
+}
+
+
+@dg.logger(
+    config_schema={
+        "log_level": dg.Field(
+            str, default_value="INFO", description="level of the rooms' own lines"
+        )
+    },
+    description="Progress and a summary for a person at a terminal.",
+)
+def console(context: dg.InitLoggerContext) -> logging.Logger:
+    """Makes the logger of one run."""
+    logger = logging.Logger("console", logging.DEBUG)
+    level = logging.getLevelNamesMapping()[context.logger_config["log_level"].upper()]
+    logger.addHandler(_ConsoleHandler(level))
+    return logger
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints what a person wants to see of a run."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(logging.DEBUG)
+        self._line_level = level
+        self._color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._start = time.monotonic()
+        self._step_start = self._start
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._checks: list[tuple[str, Any]] = []
+        self._failed: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta: dict[str, Any] = getattr(record, "dagster_meta", {})
+        event = meta.get("dagster_event")
+        if event is None:
+            if record.levelno >= self._line_level:
+                self._say(f"    {meta.get('orig_message', record.getMessage())}")
+            return
+        show = getattr(self, f"_on_{event.event_type_value.lower()}", None)
+        if show is not None:
+            show(event)
+
+    def _on_step_start(self, event: dg.DagsterEvent) -> None:
+        self._step_start = time.monotonic()
+        self._say(f"▶ {event.step_key}", "bold")
+
+    def _on_asset_materialization(self, event: dg.DagsterEvent) -> None:
+        data = event.step_materialization_data.materialization
+        facts = {key: value.value for key, value in data.metadata.items()}
+        self._facts[data.asset_key.to_user_string()] = facts
+
+    def _on_asset_check_evaluation(self, event: dg.DagsterEvent) -> None:
+        data = event.asset_check_evaluation_data
+        self._checks.append((data.asset_key.to_user_string(), data))
+        if data.passed:
+            self._say(f"    ✓ {data.check_name}: {data.description}", "green")
+        else:
+            mark, color = ("!", "yellow") if _is_warning(data) else ("✗", "red")
+            self._say(f"    {mark} {data.check_name}: {data.description}", color)
+
+    def _on_step_success(self, event: dg.DagsterEvent) -> None:
+        seconds = time.monotonic() - self._step_start
+        self._say(f"  done in {seconds:.1f} s", "dim")
+
+    def _on_step_failure(self, event: dg.DagsterEvent) -> None:
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        text = error.message.strip() if error is not None else "failed"
+        self._failed.append((str(event.step_key), text))
+        self._say(f"  failed: {text}", "red")
+
+    def _on_pipeline_success(self, event: dg.DagsterEvent) -> None:
+        self._summarize("Done", "green")
+
+    def _on_pipeline_failure(self, event: dg.DagsterEvent) -> None:
+        self._summarize("Failed", "red")
+
+    def _on_pipeline_canceled(self, event: dg.DagsterEvent) -> None:
+        self._summarize("Canceled", "yellow")
+
+    def _summarize(self, word: str, color: str) -> None:
+        self._say(f"\n{word} in {time.monotonic() - self._start:.0f} s", color)
+        for asset, facts in self._facts.items():
+            shown = ", ".join(
+                form.format(facts[name])
+                for name, form in _HEADLINES.get(asset, ())
+                if name in facts
+            )
+            if facts.get("unchanged"):
+                shown += " (unchanged)"
+            self._say(f"  {asset:<24} {shown}")
+        passed = sum(data.passed for _, data in self._checks)
+        self._say(f"  {'checks':<24} {passed} of {len(self._checks)} passed")
+        for asset, data in self._checks:
+            if not data.passed:
+                kind = "warning" if _is_warning(data) else "FAILED"
+                self._say(f"    {kind} {asset}: {data.check_name}", "yellow")
+        for step, text in self._failed:
+            self._say(f"  {step} failed: {text.splitlines()[0]}", "red")
+        self._say_where()
+
+    def _say_where(self) -> None:
+        self._say("\nWhere things are")
+        for asset, facts in self._facts.items():
+            self._say(f"  {asset:<24} {facts['path']}")
+        for name in ("JERSEY_DATA_ROOT", "JERSEY_ARTIFACT_ROOT", "DAGSTER_HOME"):
+            self._say(f"  {name:<24} {os.environ.get(name, '(not set)')}")
+        self._say("\nWhat to do next")
+        if self._failed:
+            self._say("  read the first line marked ✗ or failed above, and run again")
+        if "released_model" in self._facts:
+            model = f"{self._facts['released_model']['path']}/model.onnx"
+            self._say(f"  jersey-assets predict {model} CROP.jpg")
+        self._say("  make ui    looks at the graph, the curves and the reports")
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        codes = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
+        if style is not None and self._color:
+            text = f"\033[{codes[style]}m{text}\033[0m"
+        print(text, flush=True)
+
+
+def _is_warning(data: Any) -> bool:
+    return bool(data.severity == dg.AssetCheckSeverity.WARN or not data.blocking)

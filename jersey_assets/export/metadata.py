@@ -1,0 +1,157 @@
+"""What a model file says about itself: its labels, its preprocessing, its origin.
+
+The exporter writes it into the ONNX file, the contract compares it with the checkpoint,
+and the predictor needs nothing else to turn a crop into a label. It imports the
+standard library only, as it is deployed with the predictor.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jersey_assets.training.checkpoint import Checkpoint
+
+PREFIX = "jersey."
+RESIZE = "bilinear, stretched to a square"
+DECODE = "RGB after EXIF transposition, alpha on black, 16-bit grey scaled to 8"
+NORMALIZE = "(pixel / 255 - mean) / std"
+
+
+class ExportError(ValueError):
+    """A model file that cannot be written, read or used; the message says why."""
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """The part of a model's metadata that its predictions depend on.
+
+    Attributes:
+        labels: the labels, in class order.
+        mean: channel means on the 0..1 scale.
+        std: channel standard deviations on the 0..1 scale.
+        image_size: side of the square input, px.
+        ema_step: optimizer steps that the averaged weights have seen.
+        checkpoint_sha256: digest of the checkpoint file.
+    """
+
+    labels: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+    ema_step: int
+    checkpoint_sha256: str
+
+
+def describe(checkpoint: Checkpoint) -> ModelMetadata:
+    """What a model that is exported from the checkpoint says about itself."""
+    return ModelMetadata(
+        labels=tuple(checkpoint.labels),
+        mean=tuple(checkpoint.mean),
+        std=tuple(checkpoint.std),
+        image_size=checkpoint.image_size,
+        ema_step=checkpoint.ema_step,
+        checkpoint_sha256=checkpoint.sha256,
+    )
+
+
+def to_properties(
+    metadata: ModelMetadata, provenance: Mapping[str, str]
+) -> dict[str, str]:
+    """Spells metadata as ONNX properties: string keys with a prefix, string values.
+
+    Raises:
+        ExportError: a provenance key is one of the metadata's own.
+    """
+    own = {
+        "labels": json.dumps(metadata.labels),
+        "mean": json.dumps(metadata.mean),
+        "std": json.dumps(metadata.std),
+        "image_size": str(metadata.image_size),
+        "ema_step": str(metadata.ema_step),
+        "checkpoint_sha256": metadata.checkpoint_sha256,
+        "decode": DECODE,
+        "resize": RESIZE,
+        "normalize": NORMALIZE,
+    }
+    taken = sorted(own.keys() & provenance.keys())
+    if taken:
+        raise ExportError(f"provenance cannot be named {taken}: the model's own keys")
+    return {PREFIX + key: value for key, value in {**own, **provenance}.items()}
+
+
+def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
+    """Reads back what `to_properties` wrote.
+
+    Raises:
+        ExportError: a property is missing, malformed or asks for preprocessing that
+            this version does not know.
+    """
+    keys = [field.name for field in fields(ModelMetadata)] + ["resize"]
+    missing = [PREFIX + key for key in keys if PREFIX + key not in properties]
+    if missing:
+        raise ExportError(f"the model's metadata lacks {', '.join(missing)}")
+    resize = properties[PREFIX + "resize"]
+    if resize != RESIZE:
+        raise ExportError(f"{PREFIX}resize is {resize!r}; this version does {RESIZE!r}")
+    return ModelMetadata(
+        labels=_labels(_parse(properties, "labels")),
+        mean=_channels(properties, "mean", lowest=0.0),
+        std=_channels(properties, "std", lowest=math.ulp(0.0)),
+        image_size=_count(properties, "image_size", lowest=1),
+        ema_step=_count(properties, "ema_step", lowest=0),
+        checkpoint_sha256=properties[PREFIX + "checkpoint_sha256"],
+    )
+
+
+def _parse(properties: Mapping[str, str], key: str) -> Any:
+    try:
+        return json.loads(properties[PREFIX + key])
+    except (ValueError, RecursionError) as error:
+        raise ExportError(f"{PREFIX}{key} is not JSON: {error}") from error
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise ExportError(f"{PREFIX}labels is not a list of strings")
+    twice = sorted({label for label in value if value.count(label) > 1})
+    if not value or twice:
+        raise ExportError(f"{PREFIX}labels is empty or names a label twice: {twice}")
+    return tuple(value)
+
+
+def _channels(
+    properties: Mapping[str, str], key: str, lowest: float
+) -> tuple[float, ...]:
+    value = _parse(properties, key)
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not all(_is_number(v) and lowest <= v <= 1.0 for v in value)
+    ):
+        raise ExportError(
+            f"{PREFIX}{key} is {value!r}; expected three numbers on the 0..1 scale"
+        )
+    return tuple(float(v) for v in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _count(properties: Mapping[str, str], key: str, lowest: int) -> int:
+    text = properties[PREFIX + key]
+    if not (text.isascii() and text.isdigit() and len(text) < 19) or int(text) < lowest:
+        raise ExportError(
+            f"{PREFIX}{key} is {text!r}; expected a whole number, at least {lowest}"
+        )
+    return int(text)
+
+
+def mapping_of(labels: Sequence[str]) -> dict[str, int]:
+    """Label to class index, as `labels_mapping.json` holds it."""
+    return {label: index for index, label in enumerate(labels)}

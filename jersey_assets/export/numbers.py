@@ -1,0 +1,55 @@
+"""How close two implementations of one network must be, and how that is measured.
+
+All comparisons are in double precision and fail on NaN: `abs(a - b).max() > tolerance`
+would let it through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
+
+# How far a row's scores may move with the batch around it, as a share of the largest
+# score: other kernels add in another order. float32 has 7 digits, and a deep network
+# loses two or three of them.
+RELATIVE_ROUNDING = 1e-4
+# Four bits over the error that PyTorch's own float32 makes on the same network and
+# inputs: another order of summation, fused multiply-adds, Winograd convolutions.
+ROUNDING_FACTOR = 16.0
+ROUNDING_REASON = (
+    "16 times the largest error that PyTorch's own float32 makes against float64 on "
+    "the same network and crops: another order of summation is allowed, another "
+    "network is not"
+)
+
+
+def largest_error(a: Numbers, b: Numbers) -> float:
+    """Largest absolute difference; NaN where either holds one."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))
+    return float(difference.max()) if difference.size else 0.0
+
+
+def within(a: Numbers, b: Numbers | float, tolerance: float) -> bool:
+    """Whether no two numbers differ by more than the tolerance; False on NaN."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))
+    return bool((difference <= tolerance).all())
+
+
+def rounding_tolerance(single: Numbers, double: Numbers) -> float:
+    """Derives the tolerance between two float32 implementations of one network.
+
+    Args:
+        single: PyTorch's float32 logits.
+        double: the same network's in float64.
+
+    Returns:
+        An absolute tolerance, never under the spacing of the scores' own digits.
+    """
+    spacing = float(np.finfo(np.float32).eps) * float(np.abs(double).max(initial=0))
+    return ROUNDING_FACTOR * max(largest_error(single, double), spacing)

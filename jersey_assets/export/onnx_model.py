@@ -1,0 +1,113 @@
+"""The exporter: a checkpoint's averaged weights as one self-contained ONNX file.
+
+Everything that a deployment needs is inside: the weights, the labels, how crops are
+prepared, and where the model comes from. The same weights and provenance give the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import torch
+
+from jersey_assets.export.metadata import (
+    ExportError,
+    describe,
+    mapping_of,
+    to_properties,
+)
+
+if TYPE_CHECKING:
+    from jersey_assets.training.checkpoint import Checkpoint
+
+MODEL_FILE = "model.onnx"
+LABELS_FILE = "labels_mapping.json"
+# What torch emits without converting; onnxruntime guarantees it since 1.17.
+OPSET = 20
+
+
+def export_onnx(
+    checkpoint: Checkpoint, folder: Path, provenance: Mapping[str, str]
+) -> None:
+    """Writes `model.onnx` and `labels_mapping.json` into a folder.
+
+    The model takes `input`, normalized float32 [batch, 3, S, S], and gives `logits`,
+    float32 [batch, classes]; batch is any number of crops.
+
+    Args:
+        checkpoint: whose averaged weights are exported.
+        folder: an existing folder that nobody reads yet.
+        provenance: where the model comes from; stored as `jersey.<key>`.
+
+    Raises:
+        ExportError: the network cannot be exported.
+        CheckpointError: the weights do not fit the recipe's network.
+    """
+    metadata = describe(checkpoint)
+    properties = to_properties(metadata, provenance)
+    model = trace(checkpoint.build_model(), checkpoint.image_size)
+    onnx.helper.set_model_props(model, dict(sorted(properties.items())))
+    (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    (folder / LABELS_FILE).write_text(json.dumps(mapping_of(metadata.labels)) + "\n")
+
+
+def trace(model: torch.nn.Module, image_size: int) -> onnx.ModelProto:
+    """Translates a module in evaluation mode into an ONNX graph with a free batch axis.
+
+    Raises:
+        ExportError: the exporter cannot translate the module.
+    """
+    # Two rows: a batch of one is what torch.export takes for a constant.
+    example = torch.zeros(2, 3, image_size, image_size)
+    with _quiet_exporter():
+        try:
+            program = torch.onnx.export(
+                model,
+                (example,),
+                input_names=["input"],
+                output_names=["logits"],
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                external_data=False,
+                opset_version=OPSET,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise ExportError(f"the network cannot be exported: {error}") from error
+    assert program is not None
+    graph: onnx.ModelProto = program.model_proto
+    _drop_build_traces(graph)
+    return graph
+
+
+def _drop_build_traces(model: onnx.ModelProto) -> None:
+    """Removes what differs between machines: stack traces with the builder's paths."""
+    model.graph.ClearField("metadata_props")
+    model.graph.ClearField("value_info")
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keeps the exporter's notes on its own optimizations out of the terminal."""
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"torch\.|onnxscript|onnx_ir|copyreg")
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Labels: the class mapping and the dataset's statistics."""

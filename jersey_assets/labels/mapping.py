@@ -1,0 +1,56 @@
+"""The class mapping: which class index each label has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from jersey_assets.verdict import Verdict
+
+
+def class_mapping(table: pd.DataFrame) -> dict[str, int]:
+    """Numbers the labels of the train split, sorted as strings.
+
+    Args:
+        table: the validated table (`split`, `label`).
+
+    Returns:
+        label to class index, 0 to classes - 1; `""`, where present, is class 0.
+    """
+    labels = table.loc[table["split"] == "train", "label"].unique()
+    return {label: index for index, label in enumerate(sorted(labels))}
+
+
+def write_mapping(mapping: Mapping[str, int], folder: Path) -> None:
+    """Writes `labels_mapping.json`: an object from label to class index."""
+    text = json.dumps(mapping, indent=1, ensure_ascii=False)
+    (folder / "labels_mapping.json").write_text(text, "utf-8")
+
+
+def verdicts(mapping: Mapping[str, int], table: pd.DataFrame) -> list[Verdict]:
+    """Checks a stored mapping against the table it stands for."""
+    indices = sorted(mapping.values())
+    missing = sorted(set(class_mapping(table)) - set(mapping))
+    surplus = sorted(set(mapping) - set(class_mapping(table)))
+    return [
+        Verdict(
+            "mapping_is_contiguous",
+            passed=indices == list(range(len(mapping))),
+            message=f"{len(mapping)} labels have the class indices 0 to "
+            f"{len(mapping) - 1}, each once"
+            if indices == list(range(len(mapping)))
+            else f"the class indices are {indices[:20]}",
+        ),
+        Verdict(
+            "mapping_covers_train",
+            passed=not missing and not surplus,
+            message=f"train's labels without a class: {missing}; classes that train "
+            f"lacks: {surplus}"
+            if missing or surplus
+            else f"train's {len(mapping)} labels each have a class",
+            facts={"missing": missing, "surplus": surplus},
+        ),
+    ]

@@ -1,0 +1,220 @@
+"""What an artifact looks like in the UI: tables, numbers over runs, small pictures.
+
+Everything is read from the artifact's files, so a stored artifact and a new one are
+shown alike. Pictures are embedded small, because the event log keeps them for ever;
+the large ones are files of the artifact.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from jersey_assets.storage.store import Artifact
+
+Metadata = dict[str, Any]
+
+MAX_ROWS = 100
+_PICTURE_BYTES = 60_000
+
+
+def describe(artifact: Artifact) -> Metadata:
+    """Describes an artifact: what all have in common, then what is its own."""
+    return {
+        **_DESCRIPTIONS[artifact.asset](artifact),
+        "path": dg.MetadataValue.path(artifact.location),
+        "version": artifact.version,
+        "bytes": sum(entry["size"] for entry in artifact.manifest["files"].values()),
+    }
+
+
+def _validated(artifact: Artifact) -> Metadata:
+    import pandas as pd
+
+    summary = artifact.json("summary.json")
+    table = pd.read_parquet(artifact.file("annotations.parquet"))
+    warnings = pd.read_parquet(artifact.file("warnings.parquet"))
+    return {
+        "outcome": summary["outcome"],
+        "rows_read": summary["rows"],
+        "rows_kept": summary["kept"],
+        "rows_set_aside": summary["rejected"],
+        "duplicates_merged": summary["duplicates"],
+        "splits": _table(
+            {"split": split, **counts} for split, counts in summary["splits"].items()
+        ),
+        "reasons": _table(
+            {"reason": reason, "rows": count}
+            for reason, count in summary["reasons"].items()
+        ),
+        "warnings": _findings(warnings),
+        "dagster/row_count": len(table),
+        "dagster/column_schema": _schema(table),
+    }
+
+
+def _rejected(artifact: Artifact) -> Metadata:
+    import pandas as pd
+
+    table = pd.read_parquet(artifact.file("rejected.parquet"))
+    return {
+        "rows_set_aside": len(table),
+        "findings": _findings(table),
+        "files": _table(
+            {"file": file, "rows": int(count)}
+            for file, count in table["file"].value_counts().items()
+        ),
+        "dagster/row_count": len(table),
+        "dagster/column_schema": _schema(table),
+    }
+
+
+def _class_mapping(artifact: Artifact) -> Metadata:
+    mapping = artifact.json("labels_mapping.json")
+    return {
+        "num_classes": len(mapping),
+        "classes": _table(
+            {"class index": index, "label": json.dumps(label)}
+            for label, index in mapping.items()
+        ),
+    }
+
+
+def _statistics(artifact: Artifact) -> Metadata:
+    statistics = artifact.json("statistics.json")
+    return {
+        "images": _table(
+            {"split": split, "images": count}
+            for split, count in statistics["images"].items()
+        ),
+        "num_classes": statistics["num_classes"],
+        "imbalance": statistics["imbalance"],
+        "median_width": statistics["width"]["median"],
+        "median_height": statistics["height"]["median"],
+        "mean": str(statistics["mean"]),
+        "std": str(statistics["std"]),
+        **_pictures(artifact),
+    }
+
+
+def _training(artifact: Artifact) -> Metadata:
+    training = artifact.json("training.json")
+    size = artifact.manifest["files"]["model.ckpt"]["size"]
+    return {
+        **{key: value for key, value in training.items() if key != "recipe"},
+        "checkpoint_megabytes": round(size / 1e6, 1),
+        "recipe": dg.MetadataValue.json(training["recipe"]),
+        **_pictures(artifact),
+    }
+
+
+def _evaluation(artifact: Artifact) -> Metadata:
+    report = artifact.json("report.json")
+    return {
+        key: report[key]
+        for key in (
+            "split",
+            "images",
+            "top1",
+            "top5",
+            "loss",
+            "num_classes",
+            "ema_step",
+        )
+    } | {
+        "per_class": _table(
+            {"label": json.dumps(label), **entry}
+            for label, entry in report["per_class"].items()
+        ),
+        "mistakes": _table(
+            row | {"label": json.dumps(row["label"])} for row in report["mistakes"]
+        ),
+        **_pictures(artifact),
+    }
+
+
+def _onnx(artifact: Artifact) -> Metadata:
+    entry = artifact.manifest["files"]["model.onnx"]
+    return {
+        "megabytes": round(entry["size"] / 1e6, 1),
+        "sha256": entry["sha256"],
+        "num_classes": len(artifact.json("labels_mapping.json")),
+    }
+
+
+def _parity(artifact: Artifact) -> Metadata:
+    report = artifact.json("report.json")
+    plain = {k: v for k, v in report.items() if isinstance(v, int | float | str)}
+    return {**plain, "report": dg.MetadataValue.json(report), **_pictures(artifact)}
+
+
+def _release(artifact: Artifact) -> Metadata:
+    card = artifact.file("MODEL_CARD.md").read_text("utf-8")
+    report = artifact.json("evaluation_report.json")
+    return {
+        "top1": report["top1"],
+        "split": report["split"],
+        "model_card": dg.MetadataValue.md(card),
+        "model": dg.MetadataValue.path(f"{artifact.location}/model.onnx"),
+    }
+
+
+_DESCRIPTIONS: Mapping[str, Callable[[Artifact], Metadata]] = {
+    "validated_annotations": _validated,
+    "rejected_annotations": _rejected,
+    "class_mapping": _class_mapping,
+    "dataset_statistics": _statistics,
+    "trained_checkpoint": _training,
+    "evaluation_report": _evaluation,
+    "onnx_model": _onnx,
+    "parity_report": _parity,
+    "released_model": _release,
+}
+
+
+def _pictures(artifact: Artifact) -> Metadata:
+    """The artifact's pictures, each by its file's name."""
+    from jersey_assets.plots.png import shrink_png
+
+    found = {}
+    for name in artifact.manifest["files"]:
+        if name.endswith(".png"):
+            data = shrink_png(artifact.file(name).read_bytes(), _PICTURE_BYTES)
+            text = base64.b64encode(data).decode("ascii")
+            # The only form in which Dagster's UI shows a picture.
+            found[name.removesuffix(".png")] = dg.MetadataValue.md(
+                f"![{name}](data:image/png;base64,{text})"
+            )
+    return found
+
+
+def _findings(table: Any) -> dg.TableMetadataValue:
+    """The first findings, as the columns that a labeller needs."""
+    columns = ["file", "line", "reason", "value", "message"]
+    return _table(table[columns].head(MAX_ROWS).to_dict("records"))
+
+
+def _table(rows: Any) -> dg.TableMetadataValue:
+    """A table of the first rows; numbers stay numbers, the rest becomes text."""
+    shown = [
+        {
+            str(key): value if isinstance(value, int | float) else str(value)
+            for key, value in row.items()
+            if value is not None
+        }
+        for _, row in zip(range(MAX_ROWS), rows, strict=False)
+    ]
+    names = list(dict.fromkeys(key for row in shown for key in row))
+    schema = dg.TableSchema([dg.TableColumn(name) for name in names])
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in shown], schema)
+
+
+def _schema(table: Any) -> dg.TableColumnSchemaMetadataValue:
+    columns = [
+        dg.TableColumn(str(name), str(kind)) for name, kind in table.dtypes.items()
+    ]
+    return dg.MetadataValue.column_schema(dg.TableSchema(columns))

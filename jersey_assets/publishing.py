@@ -1,0 +1,90 @@
+"""How an asset reads its inputs and publishes what a room made.
+
+Whatever an asset reads through its desk is recorded as the origin of what it
+publishes, so provenance cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from jersey_assets import metadata
+from jersey_assets.resources import Artifacts
+from jersey_assets.storage.code_version import code_version
+from jersey_assets.storage.store import Artifact, Origin
+
+# What a manifest takes over from the artifacts it was made from.
+_INHERITED = ("dataset_fingerprint", "recipe_hash")
+
+
+class Desk:
+    """One asset's access to the store during one run."""
+
+    def __init__(self, context: dg.AssetExecutionContext, artifacts: Artifacts) -> None:
+        """Opens the store for the asset that runs in this context."""
+        self._context = context
+        self.store = artifacts.store()
+        self._inputs: list[Artifact] = []
+
+    def read(self, asset: str) -> Artifact:
+        """Reads an input's current version and records it as part of the origin.
+
+        Raises:
+            StorageError: the input was not materialized yet, or is damaged.
+        """
+        artifact = self.store.require(asset)
+        self._inputs.append(artifact)
+        return artifact
+
+    def publish(
+        self,
+        asset: str,
+        room: str,
+        make: Callable[[Path], None],
+        settings: Mapping[str, Any] | None = None,
+        check_results: Sequence[dg.AssetCheckResult] = (),
+        **facts: str,
+    ) -> dg.MaterializeResult[Any]:
+        """Publishes what `make` writes, unless the same artifact is there already.
+
+        Args:
+            asset: the asset's name.
+            room: the room whose code makes it.
+            make: writes the artifact's files into a folder.
+            settings: what decides the content beside the inputs and the code.
+            check_results: answers of the checks that the asset gives itself.
+            facts: provenance for the manifest.
+        """
+        origin = Origin(code_version(room), tuple(self._inputs), settings or {})
+        for artifact in self._inputs:
+            inherited = {k: v for k, v in artifact.manifest.items() if k in _INHERITED}
+            facts = inherited | facts
+        run_id = self._context.run_id
+        artifact = self.store.publish(asset, origin, make, facts | {"run_id": run_id})
+        reused = artifact.manifest["run_id"] != run_id
+        return materialized(artifact, reused=reused, check_results=check_results)
+
+
+def materialized(
+    artifact: Artifact,
+    *,
+    reused: bool,
+    check_results: Sequence[dg.AssetCheckResult] = (),
+) -> dg.MaterializeResult[Any]:
+    """Reports an artifact to Dagster; its digest is the data version.
+
+    Args:
+        artifact: what readers will find in the store.
+        reused: whether an earlier run made it.
+        check_results: answers of the checks that the asset gives itself.
+    """
+    return dg.MaterializeResult(
+        asset_key=artifact.asset,
+        metadata={**metadata.describe(artifact), "unchanged": reused},
+        data_version=dg.DataVersion(artifact.digest),
+        check_results=check_results,
+    )

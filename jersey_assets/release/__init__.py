@@ -1,0 +1,1 @@
+"""Release: the gate, and the bundle that people deploy."""

@@ -1,0 +1,126 @@
+"""The bundle that people deploy: model, labels, reports and a model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jersey_assets.storage.store import Artifact
+
+_FILES = {
+    "model.onnx": ("onnx_model", "model.onnx"),
+    "labels_mapping.json": ("onnx_model", "labels_mapping.json"),
+    "evaluation_report.json": ("evaluation", "report.json"),
+    "parity_report.json": ("parity", "report.json"),
+    "training.json": ("checkpoint", "training.json"),
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The artifacts that a release is made of."""
+
+    annotations: Artifact
+    class_mapping: Artifact
+    checkpoint: Artifact
+    evaluation: Artifact
+    onnx_model: Artifact
+    parity: Artifact
+
+    def parts(self) -> tuple[Artifact, ...]:
+        """All of them, in the order in which they were made."""
+        return (
+            self.annotations,
+            self.class_mapping,
+            self.checkpoint,
+            self.evaluation,
+            self.onnx_model,
+            self.parity,
+        )
+
+
+def write_bundle(candidate: Candidate, folder: Path) -> None:
+    """Copies the deployed files into a folder and writes `MODEL_CARD.md`."""
+    for name, (part, source) in _FILES.items():
+        shutil.copyfile(getattr(candidate, part).file(source), folder / name)
+    (folder / "MODEL_CARD.md").write_text(model_card(candidate), "utf-8")
+
+
+def model_card(candidate: Candidate) -> str:
+    """Describes a candidate for those who will deploy it, as Markdown."""
+    report = candidate.evaluation.json("report.json")
+    parity = candidate.parity.json("report.json")
+    training = candidate.checkpoint.json("training.json")
+    data = candidate.annotations.json("summary.json")
+    recipe = training["recipe"]
+    size = recipe["image_size"]
+    weakest = _weakest_classes(report["per_class"])
+    sections = [
+        "# Jersey-number model",
+        f"Reads one of {report['num_classes']} labels from a crop of a jersey number. "
+        "`model.onnx` takes `input`, float32 [batch, 3, "
+        f"{size}, {size}], normalized RGB, and gives `logits`, float32 [batch, "
+        f"{report['num_classes']}]. Labels and normalization are in the file's "
+        "metadata.",
+        "## Accuracy",
+        f"- split: {report['split']}, {report['images']} crops",
+        f"- top-1 {report['top1']:.2%}, top-5 {report['top5']:.2%}",
+        f"- onnxruntime top-1 {parity['onnx_top1']:.2%}, largest difference of a logit "
+        f"to PyTorch {parity['max_abs_error']:.1e}",
+        "",
+        "| label | crops | top-1 |",
+        "|---|---|---|",
+        *_class_rows(report["per_class"]),
+        "## Data",
+        f"- annotations read {data['rows']}, kept {data['kept']}, set aside "
+        f"{data['rejected']}, merged duplicates {data['duplicates']}",
+        f"- fingerprint `{data['fingerprint']}`",
+        "## Training",
+        f"- {recipe['model']} at {size} px, {training['parameters']:,} parameters, "
+        f"{training['epochs']} epochs, weights averaged over {training['ema_step']} "
+        "steps",
+        "- full recipe in `training.json`",
+        "## Known limits",
+        f"- weakest labels on {report['split']}: {weakest}",
+        "- it answers with one of its labels for every picture, also for one without "
+        "a jersey" + _no_number_note(report["per_class"]),
+        "- its accuracy holds for crops like those it was evaluated on",
+        "## Provenance",
+        "| artifact | version | digest |",
+        "|---|---|---|",
+        *(
+            f"| {part.asset} | {part.version} | `{part.digest[:16]}` |"
+            for part in candidate.parts()
+        ),
+        "",
+    ]
+    return "\n".join(
+        f"\n{line}\n" if line.startswith("## ") else line for line in sections
+    )
+
+
+def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = []
+    for label, entry in per_class.items():
+        top1 = "–" if entry["top1"] is None else f"{entry['top1']:.1%}"
+        rows.append(f"| {_shown(label)} | {entry['images']} | {top1} |")
+    return rows
+
+
+def _weakest_classes(per_class: Mapping[str, Mapping[str, Any]]) -> str:
+    scored = {k: v["top1"] for k, v in per_class.items() if v["top1"] is not None}
+    weakest = sorted(scored, key=lambda label: (scored[label], label))[:3]
+    return ", ".join(f"{_shown(label)} ({scored[label]:.0%})" for label in weakest)
+
+
+def _no_number_note(per_class: Mapping[str, Any]) -> str:
+    return "" if "" in per_class else '; it has no label "" for "no readable number"'
+
+
+def _shown(label: str) -> str:
+    """A label as Markdown text that cannot be anything else."""
+    return f"`{json.dumps(label, ensure_ascii=False)}`".replace("|", "\\|")

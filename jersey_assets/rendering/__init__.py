@@ -1,0 +1,1 @@
+"""Draws jersey-number crops: the sample dataset, and rows for rare labels."""

@@ -1,0 +1,7 @@
+"""The one exception of this room."""
+
+from __future__ import annotations
+
+
+class RenderError(Exception):
+    """What was asked for cannot be drawn; the message says what to do."""

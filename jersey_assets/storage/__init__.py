@@ -1,0 +1,1 @@
+"""Storage: version folders and manifests, on disk or any fsspec URL."""

@@ -1,0 +1,382 @@
+"""The one way to store: version folders, manifests and a pointer written last.
+
+`<root>/<asset>/<version>/` holds an artifact's files and its `manifest.json`;
+`<root>/<asset>/current.json` names the version that readers use. The pointer is
+replaced atomically, after everything it names is on disk: a reader sees the old
+version or the new one, whole, and a killed run leaves nothing but a folder that
+nobody names. The root is a path or any fsspec URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+MANIFEST = "manifest.json"
+CURRENT = "current.json"
+_STAGING = ".staging-"
+_STAGING_LIFETIME_S = 24 * 3600
+
+
+class StorageError(RuntimeError):
+    """An artifact that is missing, damaged or cannot be written."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One stored version of an asset, with its files verified and at hand.
+
+    Attributes:
+        asset: the asset's name.
+        version: name of the version folder.
+        folder: local folder that holds the files.
+        location: where the version folder lies in the store.
+        manifest: the content of `manifest.json`.
+    """
+
+    asset: str
+    version: str
+    folder: Path
+    location: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Digest over all files: sha256, hex."""
+        return str(self.manifest["digest"])
+
+    def file(self, name: str) -> Path:
+        """Path of one of the artifact's files.
+
+        Raises:
+            StorageError: the artifact has no such file.
+        """
+        if name not in self.manifest["files"]:
+            raise StorageError(f"{self.location} has no file {name}")
+        return self.folder / name
+
+    def json(self, name: str) -> Any:
+        """Content of one of the artifact's JSON files."""
+        return json.loads(self.file(name).read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an artifact is made from; the same origin gives the same artifact.
+
+    Attributes:
+        code_version: digest of the code that makes it.
+        inputs: the artifacts that were read.
+        settings: everything else that decides the content; JSON values only.
+    """
+
+    code_version: str
+    inputs: tuple[Artifact, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def key(self) -> str:
+        """Digest of the origin: sha256, hex."""
+        content = {
+            "code_version": self.code_version,
+            "inputs": {artifact.asset: artifact.digest for artifact in self.inputs},
+            "settings": self.settings,
+        }
+        return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Store:
+    """The artifacts of one graph.
+
+    Attributes:
+        root: a path or an fsspec URL.
+        keep: versions of an asset that stay when a new one is published.
+        keep_releases: the same for `released_model`.
+    """
+
+    root: str
+    keep: int = 5
+    keep_releases: int = 20
+
+    def current(self, asset: str) -> Artifact | None:
+        """Reads the asset's current version, or None where there is none yet.
+
+        Raises:
+            StorageError: the version is damaged.
+        """
+        pointer = f"{self._base}/{asset}/{CURRENT}"
+        try:
+            version = json.loads(self._fs.cat_file(pointer))["version"]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"cannot read {pointer}: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{pointer} is damaged: {error}") from error
+        return self.read(asset, version)
+
+    def require(self, asset: str) -> Artifact:
+        """Reads the asset's current version.
+
+        Raises:
+            StorageError: there is none, or it is damaged.
+        """
+        artifact = self.current(asset)
+        if artifact is None:
+            raise StorageError(
+                f"{self.root} holds no {asset} yet: materialize {asset} first"
+            )
+        return artifact
+
+    def read(self, asset: str, version: str) -> Artifact:
+        """Reads a version and checks every file's digest.
+
+        Raises:
+            StorageError: a file is missing, or not what the manifest says.
+        """
+        location = f"{self._base}/{asset}/{version}"
+        try:
+            manifest = json.loads(self._fs.cat_file(f"{location}/{MANIFEST}"))
+            folder = self._local_copy(location, manifest)
+            for name, entry in manifest["files"].items():
+                if _describe_file(folder / name) != entry:
+                    raise StorageError(
+                        f"{location}/{name} is not the file that was published: its "
+                        f"digest differs; materialize {asset} again"
+                    )
+        except OSError as error:
+            raise StorageError(
+                f"{location} is incomplete ({error}); materialize {asset} again"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(f"{location}/{MANIFEST} is damaged: {error}") from error
+        return Artifact(asset, version, folder, location, manifest)
+
+    def publish(
+        self,
+        asset: str,
+        origin: Origin,
+        make: Callable[[Path], None],
+        facts: Mapping[str, Any] | None = None,
+    ) -> Artifact:
+        """Makes an artifact and points readers to it, unless it is there already.
+
+        Args:
+            asset: the asset's name.
+            origin: what decides the content; where the current version has the same
+                origin and is intact, it is returned and `make` is not called.
+            make: writes the files into the empty folder that it is given.
+            facts: goes into the manifest (run id and the like).
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        existing = self._intact_current(asset)
+        if existing is not None and existing.manifest["key"] == origin.key():
+            return existing
+        try:
+            staging = self._make_staging(asset)
+            try:
+                make(staging)
+                manifest = _describe_folder(asset, staging, origin, facts or {})
+                self._install(asset, staging, manifest)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+            self.point(asset, manifest["version"])
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {asset} under {self.root}: {error}"
+            ) from error
+        self._prune(asset)
+        return self.read(asset, manifest["version"])
+
+    def point(self, asset: str, version: str) -> None:
+        """Points readers to a version that exists.
+
+        Raises:
+            StorageError: the version is missing or damaged.
+        """
+        self.read(asset, version)
+        content = canonical_json({"version": version})
+        target = f"{self._base}/{asset}/{CURRENT}"
+        if self._is_local:
+            _replace_file(Path(target), content)
+        else:
+            # One object is put whole or not at all.
+            self._fs.pipe_file(target, content)
+
+    def versions(self, asset: str) -> list[str]:
+        """Names of the stored versions, oldest first."""
+        folder = f"{self._base}/{asset}"
+        if not self._fs.isdir(folder):
+            return []
+        names = (
+            entry["name"].rstrip("/").rsplit("/", 1)[-1]
+            for entry in self._fs.ls(folder, detail=True, refresh=True)
+            if entry["type"] == "directory"
+        )
+        return sorted(name for name in names if not name.startswith("."))
+
+    @cached_property
+    def _located(self) -> tuple[Any, str]:
+        fs, path = fsspec.url_to_fs(self.root)
+        return fs, path.rstrip("/")
+
+    @property
+    def _fs(self) -> Any:
+        return self._located[0]
+
+    @property
+    def _base(self) -> str:
+        return str(self._located[1])
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._fs, LocalFileSystem)
+
+    def _intact_current(self, asset: str) -> Artifact | None:
+        try:
+            return self.current(asset)
+        except StorageError:
+            return None
+
+    def _make_staging(self, asset: str) -> Path:
+        """Makes a folder to write into, on the store's own disk where it has one."""
+        if not self._is_local:
+            return Path(tempfile.mkdtemp(prefix="jersey-"))
+        folder = Path(self._base) / asset / f"{_STAGING}{uuid.uuid4().hex}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def _install(self, asset: str, staging: Path, manifest: Mapping[str, Any]) -> None:
+        """Moves finished files to their version folder; nobody names it yet."""
+        (staging / MANIFEST).write_bytes(canonical_json(manifest))
+        target = f"{self._base}/{asset}/{manifest['version']}"
+        if not self._is_local:
+            for name in [*manifest["files"], MANIFEST]:
+                self._fs.pipe_file(f"{target}/{name}", (staging / name).read_bytes())
+            return
+        for name in [*manifest["files"], MANIFEST]:
+            _sync(staging / name)
+        _sync(staging)
+        os.rename(staging, target)
+        _sync(Path(target).parent)
+
+    def _local_copy(self, location: str, manifest: Mapping[str, Any]) -> Path:
+        """The version's files on this machine, fetched once where they are remote."""
+        if self._is_local:
+            return Path(location)
+        folder = Path(tempfile.gettempdir()) / f"jersey-cache-{os.getuid()}"
+        folder = folder / manifest["digest"]
+        if not folder.is_dir():
+            folder.parent.mkdir(mode=0o700, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(dir=folder.parent))
+            for name in manifest["files"]:
+                (partial / name).write_bytes(self._fs.cat_file(f"{location}/{name}"))
+            try:
+                partial.rename(folder)
+            except OSError:  # another process fetched it meanwhile
+                shutil.rmtree(partial)
+        return folder
+
+    def _prune(self, asset: str) -> None:
+        """Removes versions past the kept ones, and what killed runs left behind."""
+        keep = self.keep_releases if asset == "released_model" else self.keep
+        for version in self.versions(asset)[:-keep]:
+            self._fs.rm(f"{self._base}/{asset}/{version}", recursive=True)
+        if self._is_local:
+            for folder in (Path(self._base) / asset).glob(f"{_STAGING}*"):
+                if time.time() - folder.stat().st_mtime > _STAGING_LIFETIME_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Writes JSON the one way that digests are taken over."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
+    return text.encode("utf-8")
+
+
+def walk_provenance(store: Store, artifact: Artifact) -> Iterator[Artifact]:
+    """Yields the artifact and, once each, all those it was made from.
+
+    Raises:
+        StorageError: an input is gone, damaged, or not the one that was read.
+    """
+    seen: set[tuple[str, str]] = set()
+    queue = [artifact]
+    while queue:
+        node = queue.pop()
+        if (node.asset, node.version) in seen:
+            continue
+        seen.add((node.asset, node.version))
+        yield node
+        for asset, entry in node.manifest["inputs"].items():
+            upstream = store.read(asset, entry["version"])
+            if upstream.digest != entry["digest"]:
+                raise StorageError(
+                    f"{node.location} was made from {asset} {entry['digest'][:12]}, "
+                    f"but {upstream.location} holds {upstream.digest[:12]}"
+                )
+            queue.append(upstream)
+
+
+def _describe_folder(
+    asset: str, folder: Path, origin: Origin, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Builds the manifest of the files in a folder."""
+    files = {path.name: _describe_file(path) for path in sorted(folder.iterdir())}
+    digest = hashlib.sha256(canonical_json(files)).hexdigest()
+    now = datetime.now(UTC)
+    return {
+        "asset": asset,
+        "version": f"{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}Z-{digest[:12]}",
+        "created": now.isoformat(timespec="seconds"),
+        "digest": digest,
+        "key": origin.key(),
+        "code_version": origin.code_version,
+        "files": files,
+        "inputs": {
+            artifact.asset: {"version": artifact.version, "digest": artifact.digest}
+            for artifact in origin.inputs
+        },
+        "settings": origin.settings,
+        **facts,
+    }
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "size": path.stat().st_size}
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    """Replaces a file in one step that a power cut cannot halve."""
+    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    partial.write_bytes(content)
+    _sync(partial)
+    os.replace(partial, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Training: recipe, crops on the device, augmentation, model, EMA, fit, evaluation."""

@@ -1,0 +1,164 @@
+"""Evaluation: what a checkpoint's averaged weights read on a split."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from jersey_assets.training.checkpoint import Checkpoint
+from jersey_assets.training.crops import Crops, normalize
+
+BATCH_SIZE = 256
+MAX_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one pass over a split.
+
+    Attributes:
+        split: the split's name.
+        labels: the labels, in class order.
+        names: the crops' image paths.
+        logits: float32 [n, classes].
+        targets: int64 [n].
+        ema_step: optimizer steps that the evaluated weights have seen.
+    """
+
+    split: str
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    logits: Tensor
+    targets: Tensor
+    ema_step: int
+
+    @property
+    def top1(self) -> float:
+        """Share of the crops whose best class is the right one."""
+        return self._top(1)
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy."""
+        return float(F.cross_entropy(self.logits, self.targets))
+
+    def confusion(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Counts of crops: int64 [classes, classes], rows are the true classes."""
+        size = len(self.labels)
+        cells = self.targets * size + self.logits.argmax(1)
+        return cells.bincount(minlength=size * size).view(size, size).numpy()
+
+    def report(self) -> dict[str, Any]:
+        """The content of `report.json`."""
+        confusion = self.confusion()
+        counts, right = confusion.sum(1), confusion.diagonal()
+        return {
+            "split": self.split,
+            "images": len(self.names),
+            "top1": self.top1,
+            "top5": self._top(5),
+            "loss": self.loss,
+            "num_classes": len(self.labels),
+            "ema_step": self.ema_step,
+            "per_class": {
+                label: {"images": int(n), "top1": float(hits / n) if n else None}
+                for label, n, hits in zip(self.labels, counts, right, strict=True)
+            },
+            "mistakes": self._mistakes(),
+        }
+
+    def worst(self, count: int) -> Tensor:
+        """Indices of the crops with the least probability on the right class."""
+        right = self.logits.softmax(1).gather(1, self.targets[:, None]).flatten()
+        return right.argsort(stable=True)[:count]
+
+    def _mistakes(self) -> list[dict[str, Any]]:
+        """The crops read wrong, the surest mistakes first."""
+        confidence, best = self.logits.softmax(1).max(1)
+        wrong = (best != self.targets).nonzero().flatten()
+        wrong = wrong[confidence[wrong].argsort(descending=True, stable=True)]
+        return [
+            {
+                "image": self.names[index],
+                "label": self.labels[int(self.targets[index])],
+                "predicted": self.labels[int(best[index])],
+                "confidence": round(float(confidence[index]), 4),
+            }
+            for index in wrong.tolist()
+        ]
+
+    def _top(self, k: int) -> float:
+        best = self.logits.topk(min(k, len(self.labels))).indices
+        return float((best == self.targets[:, None]).any(1).float().mean())
+
+
+def evaluate(
+    checkpoint: Checkpoint, split: str, crops: Crops, *, raw: bool = False
+) -> Evaluation:
+    """Runs the checkpoint's averaged weights over a split's crops.
+
+    Args:
+        checkpoint: what to evaluate.
+        split: the split's name.
+        crops: its crops, at the checkpoint's image size.
+        raw: take the weights before averaging instead.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = checkpoint.build_model(raw=raw).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    logits = []
+    with torch.inference_mode():
+        for batch in crops.images.split(BATCH_SIZE):
+            inputs = normalize(batch.to(device), checkpoint.mean, checkpoint.std)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            logits.append(model(inputs).float().cpu())
+    return Evaluation(
+        split=split,
+        labels=checkpoint.labels,
+        names=crops.names,
+        logits=torch.cat(logits),
+        targets=crops.targets,
+        ema_step=checkpoint.ema_step,
+    )
+
+
+def write_evaluation(evaluation: Evaluation, crops: Crops, folder: Path) -> None:
+    """Writes `report.json` and its pictures.
+
+    Args:
+        evaluation: the scores.
+        crops: the crops that were scored.
+        folder: where the files go.
+    """
+    from jersey_assets.plots import figures
+    from jersey_assets.plots.png import save_png
+
+    report = evaluation.report()
+    (folder / "report.json").write_text(
+        json.dumps(report, indent=1, ensure_ascii=False), "utf-8"
+    )
+    confusion = evaluation.confusion()
+    counts = confusion.sum(1)
+    accuracies = confusion.diagonal() / np.maximum(counts, 1)
+    shown = evaluation.worst(MAX_SHOWN)
+    confidence, best = evaluation.logits[shown].softmax(1).max(1)
+    labels = np.array(evaluation.labels)
+    pictures = {
+        "confusion": figures.confusion_matrix(evaluation.labels, confusion),
+        "per_class": figures.per_class_accuracy(evaluation.labels, accuracies, counts),
+        "predictions": figures.prediction_grid(
+            crops.images[shown].permute(0, 2, 3, 1).numpy(),
+            labels[evaluation.targets[shown]].tolist(),
+            labels[best].tolist(),
+            confidence.tolist(),
+        ),
+    }
+    for name, figure in pictures.items():
+        save_png(figure, folder / f"{name}.png")

@@ -1,0 +1,106 @@
+"""The recipe: every training knob in one table, with unit, range and default.
+
+The graph's run config is made from these classes, so what stands here is what the
+Launchpad shows. A value out of range is refused before anything is read.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Augmentation(BaseModel, frozen=True, extra="forbid"):
+    """How far a training crop may be moved from what the camera saw.
+
+    There is no horizontal flip: a mirrored number is another picture, and often
+    another number.
+    """
+
+    rotation: float = Field(8.0, ge=0, le=45, description="largest angle, degrees")
+    zoom: float = Field(
+        0.2, ge=0, lt=1, description="largest change of scale, in or out, as a share"
+    )
+    shift: float = Field(
+        0.1, ge=0, le=0.5, description="largest shift, as a share of the crop's side"
+    )
+    shear: float = Field(
+        0.15, ge=0, le=1, description="largest shear, tan of the angle"
+    )
+    perspective: float = Field(
+        0.15, ge=0, le=0.5, description="largest perspective tilt, 0 none"
+    )
+    color: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="largest change of brightness, contrast and saturation, as a share",
+    )
+    downscale: float = Field(
+        0.3, ge=0, le=1, description="chance that a crop loses resolution"
+    )
+    blur: float = Field(0.2, ge=0, le=1, description="chance that a crop is blurred")
+    noise: float = Field(
+        0.04, ge=0, le=0.5, description="largest sensor noise, sd on the 0..1 scale"
+    )
+    erasing: float = Field(
+        0.1, ge=0, le=1, description="chance that a rectangle is hidden"
+    )
+
+
+class Recipe(BaseModel, frozen=True, extra="forbid"):
+    """All knobs of one training."""
+
+    model: Literal["jerseynet", "resnet18", "resnet34", "resnet50"] = Field(
+        "jerseynet",
+        description="network: jerseynet, made for crops of some 64 px on CPUs, or one "
+        "of torchvision's by its name",
+    )
+    stem: Literal["small", "imagenet"] = Field(
+        "small",
+        description="first layers of a ResNet: small = one 3x3 convolution of stride 2, for crops "
+        "of some 64 px; imagenet = torchvision's 7x7 and max pooling, for 224 px",
+    )
+    image_size: int = Field(
+        64, ge=32, le=512, description="side of the square input, px"
+    )
+    epochs: int = Field(40, ge=1, le=10_000, description="passes over the train split")
+    batch_size: int = Field(64, ge=2, le=65_536, description="crops per step")
+    learning_rate: float = Field(
+        2e-3, gt=0, le=1, description="AdamW's highest learning rate"
+    )
+    weight_decay: float = Field(
+        0.05, ge=0, le=1, description="AdamW's decay, not on biases and norms"
+    )
+    warmup: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of the steps with a rising learning rate; cosine after it",
+    )
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="share of the target spread over all classes"
+    )
+    gradient_clip: float = Field(
+        1.0, ge=0, description="largest norm of the gradient, 0 = no clipping"
+    )
+    ema_decay: float = Field(
+        0.9999,
+        ge=0,
+        lt=1,
+        description="weight of the past in the averaged weights, reached by the ramp "
+        "min(decay, (1 + step) / (10 + step))",
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="epochs without a better valid top-1 before stopping, 0 = never",
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="arithmetic of the step, as Lightning names it"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and noise")
+    augmentation: Augmentation = Field(
+        default=Augmentation(), description="what is done to training crops"
+    )

@@ -1,0 +1,76 @@
+"""The exporter: one self-contained, deterministic file that says where it is from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import pytest
+
+from jersey_assets.export.metadata import ExportError, read_metadata
+from jersey_assets.export.onnx_model import OPSET, export_onnx
+from jersey_assets.training.checkpoint import Checkpoint
+from jersey_assets_tests.export.conftest import LABELS, PROVENANCE, properties
+
+
+def test_the_folder_holds_one_model_file_and_the_labels(resnet_folder: Path) -> None:
+    names = sorted(path.name for path in resnet_folder.iterdir())
+    assert names == ["labels_mapping.json", "model.onnx"]
+    mapping = json.loads((resnet_folder / "labels_mapping.json").read_text())
+    assert mapping == {label: index for index, label in enumerate(LABELS)}
+
+
+def test_the_model_says_what_it_reads_and_where_it_comes_from(
+    resnet_folder: Path, resnet: Checkpoint
+) -> None:
+    model = onnx.load(resnet_folder / "model.onnx")
+    said = properties(model)
+    metadata = read_metadata(said)
+    assert metadata.labels == LABELS
+    assert metadata.mean == resnet.mean
+    assert metadata.std == resnet.std
+    assert metadata.image_size == 64
+    assert metadata.checkpoint_sha256 == resnet.sha256
+    assert {key: said[f"jersey.{key}"] for key in PROVENANCE} == PROVENANCE
+    assert model.opset_import[0].version == OPSET
+
+
+def test_the_file_does_not_tell_paths_of_the_machine_that_made_it(
+    resnet_folder: Path,
+) -> None:
+    data = (resnet_folder / "model.onnx").read_bytes()
+    assert b"site-packages" not in data
+    assert str(Path.home()).encode() not in data
+
+
+def test_the_same_weights_give_the_same_bytes(
+    small: Checkpoint, small_bytes: bytes, tmp_path: Path
+) -> None:
+    export_onnx(small, tmp_path, PROVENANCE)
+    assert (tmp_path / "model.onnx").read_bytes() == small_bytes
+
+
+def test_exporting_says_nothing_in_the_terminal(
+    small: Checkpoint,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        export_onnx(small, tmp_path, PROVENANCE)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+    assert logging.getLogger("onnxscript").level == logging.NOTSET
+
+
+def test_provenance_cannot_replace_the_labels(
+    small: Checkpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="labels"):
+        export_onnx(small, tmp_path, {"labels": "[]"})
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,148 @@
+"""Parity: the report's numbers are right, and a NaN or a wrong model cannot pass."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from jersey_assets.export.metadata import ExportError
+from jersey_assets.export.parity import compare, verdicts
+from jersey_assets.training.checkpoint import Checkpoint
+from jersey_assets.training.crops import Crops
+from jersey_assets_tests.export.broken import change
+from jersey_assets_tests.export.conftest import make_crops
+
+
+@pytest.fixture(scope="module")
+def crops() -> Crops:
+    return make_crops(40, 32)
+
+
+@pytest.fixture(scope="module")
+def report(
+    small: Checkpoint,
+    small_bytes: bytes,
+    crops: Crops,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("parity") / "model.onnx"
+    path.write_bytes(small_bytes)
+    return compare(path, small, crops)
+
+
+def broken_report(
+    proto: onnx.ModelProto, small: Checkpoint, crops: Crops, path: Path
+) -> dict[str, Any]:
+    path.write_bytes(proto.SerializeToString())
+    return compare(path, small, crops)
+
+
+def failed(report: dict[str, Any]) -> set[str]:
+    return {verdict.name for verdict in verdicts(report) if not verdict.passed}
+
+
+def test_an_exported_model_agrees_with_its_checkpoint(report: dict[str, Any]) -> None:
+    assert report["passed"]
+    assert [v.name for v in verdicts(report)] == [
+        "logits_within_tolerance",
+        "top1_agrees",
+        "batch_independent",
+    ]
+    assert report["images"] == 40
+    assert report["batch_sizes"] == [1, 2, 3, 8, 17, 32]
+    assert report["top1_agreement"] == 1
+    assert report["torch_top1"] == report["onnx_top1"]
+    assert 0 < report["tolerance"] < 1e-4
+
+
+def test_the_report_is_plain_json_and_can_be_judged_again(
+    report: dict[str, Any],
+) -> None:
+    again = json.loads(json.dumps(report, allow_nan=False))
+    assert [v.passed for v in verdicts(again)] == [True, True, True]
+
+
+def test_batches_larger_than_the_crops_are_left_out(
+    small: Checkpoint, proto: onnx.ModelProto, tmp_path: Path
+) -> None:
+    report = broken_report(proto, small, make_crops(5, 32), tmp_path / "m.onnx")
+    assert report["batch_sizes"] == [1, 2, 3]
+    assert report["passed"]
+
+
+def test_no_crops_are_refused(
+    small: Checkpoint, proto: onnx.ModelProto, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="no crops"):
+        broken_report(proto, small, make_crops(0, 32), tmp_path / "m.onnx")
+
+
+def test_a_slightly_different_weight_is_seen(
+    small: Checkpoint, proto: onnx.ModelProto, crops: Crops, tmp_path: Path
+) -> None:
+    change(proto, "8.weight", lambda w: w * 1.001)
+    report = broken_report(proto, small, crops, tmp_path / "m.onnx")
+    assert "logits_within_tolerance" in failed(report)
+    assert not report["passed"]
+
+
+def test_nan_scores_fail_every_promise_and_are_null_in_the_report(
+    small: Checkpoint, proto: onnx.ModelProto, crops: Crops, tmp_path: Path
+) -> None:
+    change(proto, "8.weight", lambda w: np.full_like(w, np.nan))
+    report = broken_report(proto, small, crops, tmp_path / "m.onnx")
+    assert report["max_abs_error"] is None
+    assert report["top1_agreement"] == 0
+    assert len(failed(report)) == 3
+    json.dumps(report, allow_nan=False)
+
+
+def test_exchanged_classes_are_listed_with_crop_and_margin(
+    small: Checkpoint, proto: onnx.ModelProto, crops: Crops, tmp_path: Path
+) -> None:
+    order = [1, 0, *range(2, 11)]
+    change(proto, "8.weight", lambda w: w[order])
+    change(proto, "8.bias", lambda b: b[order])
+    report = broken_report(proto, small, crops, tmp_path / "m.onnx")
+    if report["disagreements"]:
+        assert report["disagreements"][0]["image"].startswith("crops/")
+    assert "logits_within_tolerance" in failed(report)
+
+
+def test_a_tie_within_the_tolerance_is_no_disagreement(report: dict[str, Any]) -> None:
+    tied = copy.deepcopy(report)
+    tied["top1_agreement"] = 0.975
+    case = {"image": "a.png", "onnx": "1", "torch": "7"}
+    tied["disagreements"] = [{**case, "margin": report["tolerance"]}]
+    assert "top1_agrees" not in failed(tied)
+    tied["disagreements"] = [{**case, "margin": 3 * report["tolerance"]}]
+    assert failed(tied) == {"top1_agrees"}
+
+
+def test_rows_that_change_with_the_batch_size_are_seen(report: dict[str, Any]) -> None:
+    changed = copy.deepcopy(report)
+    changed["per_batch_size"][2]["max_change"] = 0.1
+    assert failed(changed) == {"batch_independent"}
+
+
+def test_the_errors_are_those_of_a_plain_computation(
+    small: Checkpoint, small_bytes: bytes, crops: Crops, report: dict[str, Any]
+) -> None:
+    model = onnx.ModelProto.FromString(small_bytes)
+    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    assert weights["8.weight"].shape == (11, 16)
+    network = small.build_model().double()
+    mean = torch.tensor(small.mean).view(1, 3, 1, 1) * 255
+    std = torch.tensor(small.std).view(1, 3, 1, 1) * 255
+    with torch.inference_mode():
+        logits = network(((crops.images.float() - mean) / std).double())
+    top1 = float((logits.argmax(1) == crops.targets).double().mean())
+    assert report["torch_top1"] == pytest.approx(top1)

@@ -1,0 +1,196 @@
+"""Figures: what they say, read back from the artists that carry it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from jersey_assets.plots import figures
+
+LABELS = ["", "0", "00", "23"]
+
+
+def say_title(axes: Axes) -> str:
+    return axes.get_title(loc="left") or axes.get_title()
+
+
+def say_ticks(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.get_yticklabels()]
+
+
+def test_training_curves_mark_the_best_epoch_on_valid() -> None:
+    history = pd.DataFrame(
+        {
+            "epoch": [0, 1, 2],
+            "train_loss": [3.0, 2.0, 1.0],
+            "valid_loss": [3.1, 2.1, 2.2],
+            "train_top1": [0.1, 0.5, 0.9],
+            "valid_top1": [0.2, 0.8, 0.7],
+            "learning_rate": [1e-4, 1e-3, 1e-5],
+        }
+    )
+    loss, top1, rate = figures.training_curves(history).axes
+    assert "80.0%, epoch 1" in say_title(top1)
+    assert [line.get_label() for line in loss.lines] == ["train", "valid"]
+    assert list(top1.lines[1].get_ydata()) == [0.2, 0.8, 0.7]
+    assert list(rate.lines[0].get_ydata()) == [1e-4, 1e-3, 1e-5]
+
+
+def test_training_curves_without_a_single_score_are_still_drawn() -> None:
+    scores = ("train_loss", "valid_loss", "train_top1", "valid_top1", "learning_rate")
+    history = pd.DataFrame({"epoch": [0]} | {score: [np.nan] for score in scores})
+    assert say_title(figures.training_curves(history).axes[1]) == "Top-1"
+
+
+def test_confusion_matrix_counts_mistakes_and_colours_them_apart() -> None:
+    matrix = np.array([[5, 0, 0, 0], [0, 4, 0, 0], [0, 2, 3, 0], [0, 0, 0, 0]])
+    (axes,) = figures.confusion_matrix(LABELS, matrix).axes
+    assert say_title(axes) == "Confusion matrix: 2 of 14 wrong"
+    assert say_ticks(axes) == ["∅ (none)", "0", "00", "23"]
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    assert shown == {(0, 0): "5", (1, 1): "4", (1, 2): "2", (2, 2): "3"}
+    pixels = np.asarray(axes.images[0].get_array())
+    right, wrong, empty = pixels[0, 0], pixels[2, 1], pixels[0, 1]
+    assert right[2] > right[0]
+    assert wrong[0] > wrong[2]
+    assert empty[:3].min() == 1
+
+
+def test_confusion_matrix_of_43_classes_keeps_its_labels_apart() -> None:
+    labels = ["", "00", *map(str, range(41))]
+    figure = figures.confusion_matrix(labels, np.eye(43, dtype=int))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.get_yticklabels()]
+    assert len(boxes) == 43
+    assert all(a.y0 >= b.y1 for a, b in pairwise(boxes))
+
+
+def test_per_class_accuracy_puts_the_worst_first_and_empty_labels_last() -> None:
+    figure = figures.per_class_accuracy(LABELS, [0.9, 0.5, 0.0, 1.0], [10, 4, 0, 20])
+    (axes,) = figure.axes
+    assert say_ticks(axes) == ["0", "∅ (none)", "23", "00"]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["50% of 4", "90% of 10", "100% of 20", "no rows"]
+    assert "all rows 91.2%" in say_title(axes)
+
+
+def test_prediction_grid_frames_mistakes_in_red() -> None:
+    images = np.zeros((3, 8, 6, 3), np.uint8)
+    figure = figures.prediction_grid(
+        images, ["23", "", "7"], ["23", "8", "7"], [0.9, 0.4, 1.0]
+    )
+    cells = [axes for axes in figure.axes if axes.images]
+    assert [cell.get_title() for cell in cells] == [
+        "23\n90%",
+        "∅ (none) → 8\n40%",
+        "7\n100%",
+    ]
+    assert [cell.spines["left"].get_visible() for cell in cells] == [False, True, False]
+    assert to_hex(cells[1].title.get_color()) == figures.RED
+    assert to_hex(cells[0].title.get_color()) == figures.GREEN
+    assert figure.get_suptitle().startswith("Predictions: 1 of 3")
+
+
+def test_crop_grid_takes_crops_of_any_size() -> None:
+    crops = [np.full((4 + i, 9, 3), 20 * i, np.uint8) for i in range(11)]
+    figure = figures.crop_grid(crops, ["", *["x" * 60] * 10])
+    cells = [axes for axes in figure.axes if axes.images]
+    assert [np.asarray(cell.images[0].get_array()).shape for cell in cells] == [
+        crop.shape for crop in crops
+    ]
+    assert cells[0].get_title() == "∅ (none)"
+    assert len(cells[1].get_title()) < 30
+
+
+def test_class_counts_stack_the_splits_with_frequent_labels_first() -> None:
+    figure = figures.class_counts(
+        LABELS, {"train": [1, 9, 5, 2], "valid": [1, 1, 1, 8]}
+    )
+    (axes,) = figure.axes
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    assert ticks == ["0", "23", "00", "∅ (none)"]
+    train, valid = axes.containers
+    assert [bar.get_height() for bar in train] == [9, 2, 5, 1]
+    assert [bar.get_y() for bar in valid] == [9, 2, 5, 1]
+    assert train.get_label() == "train: 17"
+
+
+def test_image_sizes_count_every_crop_once() -> None:
+    widths, heights = np.array([10, 10, 300, 25]), np.array([20, 20, 20, 45])
+    figure = figures.image_sizes(widths, heights)
+    top, both, side = figure.axes
+    assert np.nansum(both.collections[0].get_array()) == 4
+    for axes, read in ((top, "get_height"), (side, "get_width")):
+        assert sum(getattr(bar, read)() for bar in axes.patches) == 4
+    assert "median 17.5 × 20 px" in say_title(top)
+
+
+def test_crops_of_one_size_are_drawn_too() -> None:
+    figure = figures.image_sizes([32], [32])
+    assert np.nansum(figure.axes[1].collections[0].get_array()) == 1
+
+
+def test_error_histogram_tells_the_largest_and_the_equal() -> None:
+    (axes,) = figures.error_histogram(np.array([[0, 1e-7], [2e-5, 0]])).axes
+    assert say_title(axes) == "Absolute differences of 4 logits; 2 are equal"
+    assert "max 2e-05" in axes.texts[0].get_text()
+    assert sum(bar.get_height() for bar in axes.patches) == 2
+
+
+def test_error_histogram_of_equal_logits_says_so() -> None:
+    (axes,) = figures.error_histogram(np.zeros(3)).axes
+    assert axes.texts[0].get_text() == "no difference at all"
+
+
+def test_logits_scatter_shows_the_largest_gap() -> None:
+    ours = np.array([[1.0, -2.0], [0.5, 3.0]])
+    (axes,) = figures.logits_scatter(ours, ours + np.array([[0, 0], [0.25, 0]])).axes
+    assert say_title(axes) == "4 logits; at most 0.25 apart"
+    assert len(axes.collections[0].get_offsets()) == 4
+
+
+def test_metadata_values_are_shown_as_text_whatever_is_in_them() -> None:
+    counts = {"jersey_color": {"red": 3, "blue": 1}, "a $x_{": {"$\\frac": 2}}
+    figure = figures.metadata_distributions(counts)
+    figure.draw_without_rendering()
+    colors, other = figure.axes[:2]
+    assert say_title(colors) == "jersey_color"
+    assert say_ticks(colors) == ["red", "blue"]
+    assert [bar.get_width() for bar in colors.patches] == [3, 1]
+    assert say_ticks(other) == ["$\\frac"]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.metadata_distributions({}),
+        lambda: figures.prediction_grid(np.zeros((0, 4, 4, 3), np.uint8), [], [], []),
+        lambda: figures.crop_grid([], []),
+        lambda: figures.logits_scatter([], []),
+    ],
+)
+def test_nothing_to_show_is_no_error(draw: Callable[[], Figure]) -> None:
+    draw().draw_without_rendering()
+
+
+def test_drawing_never_imports_pyplot_nor_changes_the_callers_style() -> None:
+    code = (
+        "import sys, matplotlib\n"
+        "matplotlib.rcParams['font.size'] = 31\n"
+        "from jersey_assets.plots import figures\n"
+        "figure = figures.error_histogram([1e-6, 2e-6])\n"
+        "assert matplotlib.rcParams['font.size'] == 31\n"
+        "assert figure.axes[0].xaxis.label.get_size() < 31\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,66 @@
+"""PNG bytes: they decode, fit their limit and repeat."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jersey_assets.plots import figures
+from jersey_assets.plots.png import PlotError, save_png, small_png
+
+
+def draw_noisy_grid(count: int) -> Figure:
+    """As hard to compress as crops can be."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)
+    labels = ["23"] * count
+    return figures.prediction_grid(images, labels, labels, [0.5] * count)
+
+
+def test_a_saved_figure_is_a_png_without_dates_or_versions(tmp_path: Path) -> None:
+    save_png(figures.error_histogram([1e-6, 1e-5]), tmp_path / "errors.png")
+    with Image.open(tmp_path / "errors.png") as image:
+        assert image.format == "PNG"
+        assert set(image.info) <= {"dpi"}
+        assert image.width == 840
+
+
+def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        figure = figures.class_counts(["", "1"], {"train": [3, 4]})
+        save_png(figure, tmp_path / name)
+        (tmp_path / f"{name}.small").write_bytes(small_png(figure))
+    for suffix in ("", ".small"):
+        first, second = (tmp_path / f"{name}{suffix}" for name in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_figure_that_fits_is_shown_at_full_size() -> None:
+    data = small_png(figures.error_histogram([1e-6, 1e-5]))
+    assert Image.open(io.BytesIO(data)).size == (700, 340)
+
+
+def test_photographs_are_made_to_fit() -> None:
+    data = small_png(draw_noisy_grid(8))
+    assert len(data) <= 60_000
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    assert image.format == "PNG"
+
+
+def test_a_confusion_matrix_of_43_classes_fits_at_full_size() -> None:
+    matrix = np.random.default_rng(0).poisson(0.1, (43, 43)) + 20 * np.eye(
+        43, dtype=int
+    )
+    data = small_png(figures.confusion_matrix(list(map(str, range(43))), matrix))
+    assert len(data) <= 60_000
+    assert Image.open(io.BytesIO(data)).width > 1_200
+
+
+def test_a_figure_that_cannot_fit_is_refused_with_its_size() -> None:
+    with pytest.raises(PlotError, match="more than 500; show fewer images"):
+        small_png(draw_noisy_grid(2), max_bytes=500)

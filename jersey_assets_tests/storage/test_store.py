@@ -1,0 +1,202 @@
+"""The store: old or new, never half; damage is seen; killed runs leave nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from jersey_assets.storage.store import (
+    Origin,
+    StorageError,
+    Store,
+    walk_provenance,
+)
+
+
+def write_text(text: str, name: str = "a.txt"):
+    return lambda folder: (folder / name).write_text(text)
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "local":
+        yield Store(str(tmp_path / "artifacts"), keep=3)
+        return
+    root = f"memory://{uuid.uuid4().hex}"
+    yield Store(root, keep=3)
+    memory = fsspec.filesystem("memory")
+    if memory.exists(root):
+        memory.rm(root, recursive=True)
+
+
+def test_a_published_artifact_is_read_back_whole(store: Store) -> None:
+    published = store.publish("thing", Origin("1"), write_text("hello"))
+    read = store.require("thing")
+    assert read.file("a.txt").read_text() == "hello"
+    assert read.digest == published.digest
+    assert read.manifest["files"]["a.txt"]["size"] == 5
+
+
+def test_an_asset_never_made_is_named_in_the_error(store: Store) -> None:
+    assert store.current("thing") is None
+    with pytest.raises(StorageError, match="materialize thing first"):
+        store.require("thing")
+
+
+def test_the_same_origin_is_not_made_twice(store: Store) -> None:
+    calls = []
+
+    def make(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "a.txt").write_text("x")
+
+    first = store.publish("thing", Origin("1", settings={"k": 1}), make)
+    again = store.publish("thing", Origin("1", settings={"k": 1}), make)
+    assert again.version == first.version
+    assert len(calls) == 1
+    store.publish("thing", Origin("1", settings={"k": 2}), make)
+    store.publish("thing", Origin("2", settings={"k": 2}), make)
+    assert len(calls) == 3
+
+
+def test_a_changed_input_makes_a_new_version(store: Store) -> None:
+    above = store.publish("above", Origin("1"), write_text("1"))
+    below = store.publish("below", Origin("1", (above,)), write_text("x"))
+    above = store.publish("above", Origin("2"), write_text("2"))
+    changed = store.publish("below", Origin("1", (above,)), write_text("x"))
+    assert changed.version != below.version
+
+
+def test_old_versions_go_and_the_current_one_stays(store: Store) -> None:
+    for number in range(6):
+        store.publish("thing", Origin(str(number)), write_text(str(number)))
+    assert len(store.versions("thing")) == 3
+    assert store.require("thing").file("a.txt").read_text() == "5"
+
+
+def test_going_back_is_pointing_back(store: Store) -> None:
+    first = store.publish("thing", Origin("1"), write_text("one"))
+    store.publish("thing", Origin("2"), write_text("two"))
+    store.point("thing", first.version)
+    assert store.require("thing").file("a.txt").read_text() == "one"
+    with pytest.raises(StorageError):
+        store.point("thing", "no-such-version")
+    assert store.require("thing").version == first.version
+
+
+def test_a_failed_make_leaves_the_old_version(store: Store) -> None:
+    store.publish("thing", Origin("1"), write_text("one"))
+
+    def fail(folder: Path) -> None:
+        (folder / "a.txt").write_text("half")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        store.publish("thing", Origin("2"), fail)
+    assert store.require("thing").file("a.txt").read_text() == "one"
+    assert len(store.versions("thing")) == 1
+
+
+def test_provenance_is_walked_to_the_first_artifact(store: Store) -> None:
+    one = store.publish("one", Origin("1"), write_text("1"))
+    two = store.publish("two", Origin("1", (one,)), write_text("2"))
+    three = store.publish("three", Origin("1", (one, two)), write_text("3"))
+    walked = [artifact.asset for artifact in walk_provenance(store, three)]
+    assert sorted(walked) == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_damage_on_disk_is_refused_and_mended_by_the_next_run(
+    tmp_path: Path, damage: str
+) -> None:
+    store = Store(str(tmp_path))
+    path = store.publish("thing", Origin("1"), write_text("hello")).file("a.txt")
+    if damage == "flip":
+        path.write_text("hellp")
+    elif damage == "cut":
+        path.write_text("hell")
+    else:
+        path.unlink()
+    with pytest.raises(StorageError, match="materialize thing again"):
+        store.require("thing")
+    mended = store.publish("thing", Origin("1"), write_text("hello"))
+    assert mended.file("a.txt").read_text() == "hello"
+
+
+def test_a_damaged_pointer_is_named(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.publish("thing", Origin("1"), write_text("x"))
+    (tmp_path / "thing" / "current.json").write_text("{")
+    with pytest.raises(StorageError, match=r"current\.json is damaged"):
+        store.require("thing")
+
+
+def test_a_read_only_root_is_a_clear_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(StorageError, match="cannot write thing under"):
+        Store(str(blocked)).publish("thing", Origin("1"), write_text("x"))
+
+
+def test_kill_while_writing_leaves_the_old_version(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.publish("thing", Origin("1"), write_text("old"))
+    script = (
+        "import os, signal, sys\n"
+        "from jersey_assets.storage.store import Origin, Store\n"
+        "def make(folder):\n"
+        "    (folder / 'a.txt').write_text('new')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Store(sys.argv[1]).publish('thing', Origin('2'), make)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert store.require("thing").file("a.txt").read_text() == "old"
+    assert len(store.versions("thing")) == 1
+
+
+def test_a_reader_never_sees_a_half_written_pointer(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), keep=100)
+    versions = [
+        store.publish("thing", Origin(str(n)), write_text(str(n))).version
+        for n in range(2)
+    ]
+    script = (
+        "import sys\n"
+        "from jersey_assets.storage.store import Store\n"
+        "store = Store(sys.argv[1])\n"
+        "for _ in range(100):\n"
+        "    for version in sys.argv[2:]:\n"
+        "        store.point('thing', version)\n"
+    )
+    flipping = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path), *versions]
+    )
+    pointer = tmp_path / "thing" / "current.json"
+    seen = set()
+    while flipping.poll() is None:
+        seen.add(json.loads(pointer.read_bytes())["version"])
+    assert flipping.returncode == 0
+    assert seen <= set(versions)
+
+
+def test_what_a_killed_run_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.publish("thing", Origin("1"), write_text("x"))
+    left = tmp_path / "thing" / ".staging-left"
+    fresh = tmp_path / "thing" / ".staging-fresh"
+    left.mkdir()
+    fresh.mkdir()
+    os.utime(left, (0, 0))
+    store.publish("thing", Origin("2"), write_text("y"))
+    assert not left.exists()
+    assert fresh.exists()

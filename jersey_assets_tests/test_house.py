@@ -1,0 +1,78 @@
+"""The rules of the house: data flows one way, and the front door opens fast."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {
+    "lightning",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "pandera",
+    "torch",
+    "torchmetrics",
+    "torchvision",
+}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after a statement."""
+    script = f"{statement}\nimport sys, json\nprint(json.dumps(list(sys.modules)))"
+    printed = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout
+    return {name.partition(".")[0] for name in json.loads(printed.splitlines()[-1])}
+
+
+def test_rooms_import_only_rooms_before_them_and_no_dagster() -> None:
+    linted = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_the_linter_sees_a_room_that_looks_forward(tmp_path: Path) -> None:
+    package = tmp_path / "jersey_assets"
+    for source in (ROOT / "jersey_assets").rglob("*.py"):
+        copy = package / source.relative_to(ROOT / "jersey_assets")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(source.read_bytes())
+    mapping = package / "labels" / "mapping.py"
+    mapping.write_text(mapping.read_text() + "\nimport jersey_assets.training.recipe\n")
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    linted = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert linted.returncode == 1
+    assert "labels" in linted.stdout
+
+
+def test_the_front_door_imports_no_heavy_library() -> None:
+    assert modules_after("import jersey_assets.definitions") & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", ["--help", "predict --help"])
+def test_help_imports_no_heavy_library(command: str) -> None:
+    loaded = modules_after(
+        "from jersey_assets.cli import main\n"
+        f"try:\n    main({command.split()!r})\n"
+        "except SystemExit:\n    pass"
+    )
+    assert loaded & (HEAVY | {"dagster"}) == set()
