@@ -265,7 +265,7 @@ def parity_report(
     """
     import pandas as pd
 
-    from jersey_assets.export.parity import compare, write_parity
+    from jersey_assets.export.parity import compare
     from jersey_assets.training.checkpoint import load_checkpoint
     from jersey_assets.training.crops import evaluation_split, load_crops
 
@@ -280,7 +280,8 @@ def parity_report(
         rows = rows[rows["split"] == evaluation_split(rows)]
         checkpoint = load_checkpoint(weights)
         crops = load_crops(dataset.path, rows, mapping, checkpoint.image_size)
-        write_parity(compare(model, checkpoint, crops), folder)
+        report = compare(model, checkpoint, crops)
+        (folder / "report.json").write_bytes(canonical_json(report))
 
     return desk.publish("parity_report", "export", make)
 

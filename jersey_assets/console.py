@@ -6,8 +6,10 @@ asset starts and ends, the rooms' own progress between, the checks, and a summar
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import re
 import sys
 import time
 from typing import Any
@@ -38,6 +40,10 @@ _HEADLINES = {
     "released_model": (("version", "{}"),),
 }
 
+# How Dagster says that a step is not run.
+_SKIPPED_STEP = re.compile(r"Dependencies for step (\w+) ")
+_LINE_WIDTH = 150
+
 
 @dg.logger(
     config_schema={
@@ -51,8 +57,14 @@ def console(context: dg.InitLoggerContext) -> logging.Logger:
     """Makes the logger of one run."""
     logger = logging.Logger("console", logging.DEBUG)
     level = logging.getLevelNamesMapping()[context.logger_config["log_level"].upper()]
-    logger.addHandler(_ConsoleHandler(level))
+    logger.addHandler(_handler_of_run(context.run_id, level))
     return logger
+
+
+@functools.cache
+def _handler_of_run(run_id: str, level: int) -> logging.Handler:
+    """One handler a run: Dagster makes a logger for the run and one for its steps."""
+    return _ConsoleHandler(level)
 
 
 class _ConsoleHandler(logging.Handler):
@@ -67,17 +79,24 @@ class _ConsoleHandler(logging.Handler):
         self._facts: dict[str, dict[str, Any]] = {}
         self._checks: list[tuple[str, Any]] = []
         self._failed: list[tuple[str, str]] = []
+        self._skipped: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         meta: dict[str, Any] = getattr(record, "dagster_meta", {})
         event = meta.get("dagster_event")
         if event is None:
-            if record.levelno >= self._line_level:
-                self._say(f"    {meta.get('orig_message', record.getMessage())}")
+            self._on_line(str(meta.get("orig_message", record.msg)), record.levelno)
             return
         show = getattr(self, f"_on_{event.event_type_value.lower()}", None)
         if show is not None:
             show(event)
+
+    def _on_line(self, text: str, level: int) -> None:
+        skipped = _SKIPPED_STEP.match(text)
+        if skipped is not None:
+            self._skipped.append(skipped[1])
+        elif level >= self._line_level:
+            self._say(f"    {text}")
 
     def _on_step_start(self, event: dg.DagsterEvent) -> None:
         self._step_start = time.monotonic()
@@ -91,11 +110,13 @@ class _ConsoleHandler(logging.Handler):
     def _on_asset_check_evaluation(self, event: dg.DagsterEvent) -> None:
         data = event.asset_check_evaluation_data
         self._checks.append((data.asset_key.to_user_string(), data))
+        line = f"{data.check_name}: {data.description}"
         if data.passed:
-            self._say(f"    ✓ {data.check_name}: {data.description}", "green")
+            self._say(f"    ✓ {_cut(line)}", "green")
+        elif _is_warning(data):
+            self._say(f"    ! {_cut(line)}", "yellow")
         else:
-            mark, color = ("!", "yellow") if _is_warning(data) else ("✗", "red")
-            self._say(f"    {mark} {data.check_name}: {data.description}", color)
+            self._say(f"    ✗ {line}", "red")
 
     def _on_step_success(self, event: dg.DagsterEvent) -> None:
         seconds = time.monotonic() - self._step_start
@@ -137,6 +158,8 @@ class _ConsoleHandler(logging.Handler):
                 self._say(f"    {kind} {asset}: {data.check_name}", "yellow")
         for step, text in self._failed:
             self._say(f"  {step} failed: {text.splitlines()[0]}", "red")
+        if self._skipped:
+            self._say(f"  {'not run':<24} {', '.join(self._skipped)}", "red")
         self._say_where()
 
     def _say_where(self) -> None:
@@ -162,3 +185,7 @@ class _ConsoleHandler(logging.Handler):
 
 def _is_warning(data: Any) -> bool:
     return bool(data.severity == dg.AssetCheckSeverity.WARN or not data.blocking)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LINE_WIDTH else line[: _LINE_WIDTH - 2] + " …"

@@ -213,8 +213,8 @@ def _table(rows: Any) -> dg.TableMetadataValue:
     return dg.MetadataValue.table([dg.TableRecord(row) for row in shown], schema)
 
 
-def _schema(table: Any) -> dg.TableColumnSchemaMetadataValue:
+def _schema(table: Any) -> dg.TableSchema:
     columns = [
         dg.TableColumn(str(name), str(kind)) for name, kind in table.dtypes.items()
     ]
-    return dg.MetadataValue.column_schema(dg.TableSchema(columns))
+    return dg.TableSchema(columns)

@@ -2,9 +2,9 @@
 
 Exact copies share the hash of their decoded pixels, however they are stored. Near
 copies are found by 64-bit difference hashes within `RADIUS` bits: two such hashes agree
-in one of four 16-bit bands up to two bits (pigeonhole), so each hash is looked up by the
-137 variants of each of its bands instead of being compared with all others. A pair
-counts where the 32 x 32 grey thumbnails correlate, too.
+in one of four 16-bit bands up to two bits (pigeonhole), so each hash is looked up by
+the 137 variants of each of its bands instead of being compared with all others. A
+pair counts where the 32 x 32 grey thumbnails correlate, too.
 """
 
 from __future__ import annotations

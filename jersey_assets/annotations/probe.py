@@ -44,7 +44,7 @@ PROBED = np.dtype(
 )
 """What is known of a crop: its file's signature, its size in pixels after the EXIF
 orientation, the sha256 of the file and of size and RGB pixels, the 64-bit difference
-hash, whether that hash means little (`dull`) and whether nothing can be seen (`flat`)."""
+hash, whether that hash means little (`dull`), whether nothing can be seen (`flat`)."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def probe_images(root: str, paths: Sequence[str], rules: Rules) -> Probed:
             except (ImageError, files.PathError) as error:
                 faults[position] = error.reason, str(error)
         _hash_thumbs(values, thumbs)
-        for position in np.flatnonzero(values["dull"]):
+        for position in np.flatnonzero(values["dull"]).tolist():
             if position not in faults:
                 values["flat"][position] = _is_flat(crops, paths[position])
     return Probed(values, faults)
@@ -102,7 +102,8 @@ def thumbnails(root: str, paths: Sequence[str], rules: Rules) -> NDArray[np.floa
             small[position] = np.asarray(grey, np.float32).ravel()
     small -= small.mean(axis=1, keepdims=True)
     length = np.linalg.norm(small, axis=1, keepdims=True)
-    return small / np.maximum(length, 1e-6)
+    small /= np.maximum(length, 1e-6)
+    return small
 
 
 class CropReader:

@@ -6,14 +6,14 @@ rules of the table as a whole, without coercion.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pandas as pd
 import pandera.pandas as pa
 
 from jersey_assets.annotations.files import SPLITS
 from jersey_assets.annotations.rules import Rules
-
-TEXT = pd.StringDtype(na_value=float("nan"))
-"""pandas' own string type, as its Parquet reader makes it."""
 
 VALIDATED_COLUMNS = (
     "split",
@@ -51,7 +51,7 @@ def validated_schema(rules: Rules) -> pa.DataFrameSchema:
         {
             "split": pa.Column("str", pa.Check.isin(SPLITS)),
             "image": pa.Column("str", pa.Check(lambda column: column != "")),
-            "label": pa.Column("str", pa.Check(_match_each(rules.label_pattern))),
+            "label": pa.Column("str", pa.Check(_all_match(rules.label_pattern))),
             "file": pa.Column("str"),
             "line": pa.Column("int64", pa.Check.ge(1)),
             "prefix": pa.Column("str", nullable=True),
@@ -66,3 +66,9 @@ def validated_schema(rules: Rules) -> pa.DataFrameSchema:
         strict=True,
         ordered=True,
     )
+
+
+def _all_match(pattern: str) -> Callable[[pd.Series[str]], bool]:
+    """Check a column by its distinct values: labels are few, rows are many."""
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda labels: all(map(compiled.fullmatch, labels.unique()))

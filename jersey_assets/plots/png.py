@@ -52,6 +52,28 @@ def small_png(figure: Figure, max_bytes: int = 60_000) -> bytes:
     )
 
 
+def shrink_png(png: bytes, max_bytes: int) -> bytes:
+    """Makes a smaller PNG of one that `save_png` wrote.
+
+    Raises:
+        PlotError: even the smallest legible form has more bytes.
+    """
+    whole = Image.open(io.BytesIO(png)).convert("RGB")
+    for dpi, colors in _SMALLER:
+        size = [max(1, round(side * dpi / FILE_DPI)) for side in whole.size]
+        image = whole.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+        if colors is not None:
+            image = image.quantize(colors, dither=Image.Dither.NONE)
+        stream = io.BytesIO()
+        image.save(stream, "PNG", optimize=True)
+        if stream.tell() <= max_bytes:
+            return stream.getvalue()
+    raise PlotError(
+        f"the picture takes {stream.tell()} bytes at its smallest, more than "
+        f"{max_bytes}; show fewer images or classes in it, or allow more bytes"
+    )
+
+
 def _png(figure: Figure, dpi: int) -> bytes:
     stream = io.BytesIO()
     # Without the version that matplotlib writes into each file.

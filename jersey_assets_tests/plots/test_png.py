@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jersey_assets.plots import figures
-from jersey_assets.plots.png import PlotError, save_png, small_png
+from jersey_assets.plots.png import PlotError, save_png, shrink_png, small_png
 
 
 def draw_noisy_grid(count: int) -> Figure:
@@ -64,3 +64,13 @@ def test_a_confusion_matrix_of_43_classes_fits_at_full_size() -> None:
 def test_a_figure_that_cannot_fit_is_refused_with_its_size() -> None:
     with pytest.raises(PlotError, match="more than 500; show fewer images"):
         small_png(draw_noisy_grid(2), max_bytes=500)
+
+
+def test_a_saved_picture_is_shrunk_to_fit(tmp_path: Path) -> None:
+    save_png(draw_noisy_grid(8), tmp_path / "grid.png")
+    whole = (tmp_path / "grid.png").read_bytes()
+    data = shrink_png(whole, 60_000)
+    assert len(data) <= 60_000 < len(whole)
+    Image.open(io.BytesIO(data)).load()
+    with pytest.raises(PlotError, match="more than 500; show fewer images"):
+        shrink_png(whole, 500)

@@ -1,0 +1,122 @@
+"""The ledger: what became of every row that was read.
+
+Each row is kept, set aside or merged into an equal one, and exactly one of these; the
+judgements below the reader only ever move rows from kept to one of the other two, and
+`close` proves that none was lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from jersey_assets.annotations.files import SPLITS
+from jersey_assets.annotations.jsonl import Fault
+from jersey_assets.annotations.probe import PROBED
+from jersey_assets.annotations.reasons import severity
+from jersey_assets.annotations.rows import Reading
+
+
+@dataclass
+class Ledger:
+    """Every row, by position in the reading.
+
+    Attributes:
+        reading: what was read.
+        split: int8 [rows], position in `SPLITS`.
+        label: int32 [rows], position in `labels`; -1 where faulty.
+        labels: the distinct labels.
+        crop: int32 [rows], which real image file; -1 where there is none.
+        paths: real path of each image file, relative to the root.
+        probed: array of `PROBED` for each image file; empty before the probe.
+        aside: bool [rows], set aside.
+        merged: bool [rows], equal to an earlier row.
+        resolved: rows set aside because the conflict policy prefers another.
+    """
+
+    reading: Reading
+    split: NDArray[np.int8]
+    label: NDArray[np.int32]
+    labels: list[str]
+    crop: NDArray[np.int32]
+    paths: list[str]
+    probed: NDArray[np.void]
+    aside: NDArray[np.bool_]
+    merged: NDArray[np.bool_]
+    resolved: int = 0
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Rows that hold."""
+        return ~(self.aside | self.merged)
+
+    def set_aside(self, row: int, fault: Fault) -> None:
+        """Record a fault of a row."""
+        self.reading.findings.add_row(row, fault)
+        self.aside[row] = True
+
+    def warn(self, row: int, fault: Fault) -> None:
+        """Record a warning about a row that stays."""
+        self.reading.findings.add_row(row, fault)
+
+    def place(self, row: int) -> str:
+        """Name a row as file:line."""
+        file = self.reading.files[self.reading.table["file"][row].as_py()]
+        return f"{file.path}:{self.reading.table['line'][row].as_py()}"
+
+    def label_of(self, row: int) -> str:
+        """Return a row's label in quotes."""
+        return f'"{self.labels[int(self.label[row])]}"'
+
+    def path_of(self, row: int) -> str:
+        """Return the real path of a row's image."""
+        return self.paths[int(self.crop[row])]
+
+    def close(self) -> None:
+        """Prove that every row read is in exactly one place, and why.
+
+        Raises:
+            RuntimeError: a row was lost or counted twice, a defect of this room.
+        """
+        rows = len(self.aside)
+        together = sum(map(np.count_nonzero, (self.kept, self.aside, self.merged)))
+        errors = {r for r in self.reading.findings.counts if severity(r) == "error"}
+        blamed = self.reading.findings.rows_with(errors)
+        if together != rows or not np.array_equal(blamed, np.flatnonzero(self.aside)):
+            raise RuntimeError(
+                f"{rows} rows were read but {together} accounted for; please report it"
+            )
+
+
+def open_ledger(reading: Reading) -> Ledger:
+    """Enter every row; those that already have a fault are set aside."""
+    table = reading.table
+    split_of_file = np.array(
+        [SPLITS.index(file.split) for file in reading.files], np.int8
+    )
+    aside = np.zeros(len(table), bool)
+    aside[reading.findings.rows_with(set(reading.findings.counts))] = True
+    label, labels = _encode(table["label"])
+    crop, paths = _encode(table["image"])
+    return Ledger(
+        reading,
+        split_of_file[table["file"].to_numpy()],
+        label,
+        labels,
+        crop,
+        paths,
+        np.zeros(0, PROBED),
+        aside,
+        np.zeros(len(table), bool),
+    )
+
+
+def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
+    """Number the distinct values of a column; null becomes -1."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    return codes.astype(np.int32), encoded.dictionary.to_pylist()

@@ -1,0 +1,270 @@
+"""The front door of the room: a dataset's root in, every row judged out.
+
+Reads all rows, looks up and probes the images they name, judges rows against each
+other, and closes the ledger: rows read = kept + set aside + merged. Nothing outside the
+root is opened, and nothing is repaired in silence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from jersey_assets.annotations import files, judgement, promises
+from jersey_assets.annotations.files import SPLITS, AnnotationError
+from jersey_assets.annotations.jsonl import Fault
+from jersey_assets.annotations.ledger import Ledger, open_ledger
+from jersey_assets.annotations.lookup import look_up
+from jersey_assets.annotations.probe import PROBED, probe_images
+from jersey_assets.annotations.progress import Progress
+from jersey_assets.annotations.reasons import WARNINGS, severity
+from jersey_assets.annotations.results import Validation, read_validation
+from jersey_assets.annotations.rows import TEXT, read_rows
+from jersey_assets.annotations.rules import Rules
+from jersey_assets.annotations.schema import (
+    FINDING_COLUMNS,
+    VALIDATED_COLUMNS,
+    validated_schema,
+)
+
+__all__ = ["AnnotationError", "Validation", "read_validation", "validate"]
+
+
+def validate(
+    root: Path,
+    rules: Rules,
+    progress: Callable[[str], None] | None = None,
+) -> Validation:
+    """Judge every annotation below a dataset's root.
+
+    Args:
+        root: folder that holds train/, valid/ (or val/) and, optionally, test/.
+        rules: what is accepted.
+        progress: called with a sentence, at most once a second.
+
+    Raises:
+        AnnotationError: the root is missing or not a folder; everything else that is
+            wrong becomes a finding.
+    """
+    said = Progress(progress)
+    base = files.real_root(root)
+    ledger = open_ledger(read_rows(root, rules, said))
+    _enter_crops(ledger, base, rules, said)
+    judgement.set_conflicts_aside(ledger, rules)
+    judgement.set_exact_leaks_aside(ledger)
+    judgement.merge_duplicates(ledger)
+    judgement.set_unknown_labels_aside(ledger)
+    judgement.warn_of_rare_labels(ledger, rules)
+    judgement.warn_of_leading_zeros(ledger)
+    judgement.warn_of_flat_crops(ledger)
+    judgement.warn_of_near_leaks(ledger, base, rules, said)
+    judgement.note_missing_splits(ledger, set(os.listdir(base)))
+    judgement.note_single_class(ledger)
+    ledger.close()
+    return _settle(ledger, rules)
+
+
+def _enter_crops(ledger: Ledger, root: str, rules: Rules, progress: Progress) -> None:
+    """Find the real file behind each image path, probe it, set faulty rows aside."""
+    found = look_up(root, ledger.paths, progress)
+    rows_of = _rows_by_crop(ledger.crop, len(ledger.paths))
+    for position, (reason, message) in found.faults.items():
+        _blame(ledger, rows_of(position), reason, message, ledger.paths[position])
+    real, crop_of_path = np.unique(np.array(found.real, object), return_inverse=True)
+    keep = real != ""
+    number = np.cumsum(keep) - 1
+    number[~keep] = -1
+    crop_of_path = np.append(number[crop_of_path], -1)
+    ledger.crop = crop_of_path[ledger.crop].astype(np.int32)
+    ledger.paths = real[keep].tolist()
+    ledger.probed = np.zeros(len(ledger.paths), PROBED)
+    probed = probe_images(root, ledger.paths, rules)
+    ledger.probed = probed.values
+    faults = probed.faults | _shape_faults(ledger.probed, rules)
+    rows_of = _rows_by_crop(ledger.crop, len(ledger.paths))
+    for position, (reason, message) in sorted(faults.items()):
+        _blame(ledger, rows_of(position), reason, message, ledger.paths[position])
+
+
+def _rows_by_crop(
+    crop: NDArray[np.int32], crops: int
+) -> Callable[[int], NDArray[np.int64]]:
+    order = np.argsort(crop, kind="stable")
+    starts = np.searchsorted(crop[order], np.arange(crops + 1))
+    return lambda number: order[starts[number] : starts[number + 1]]
+
+
+def _blame(
+    ledger: Ledger, rows: NDArray[np.int64], reason: str, message: str, path: str
+) -> None:
+    for row in rows.tolist():
+        ledger.set_aside(row, Fault(reason, f"{path}: {message}", "image", path))
+
+
+def _shape_faults(probed: NDArray[np.void], rules: Rules) -> dict[int, tuple[str, str]]:
+    """Judge the sizes of the crops that could be decoded."""
+    width, height = probed["width"], probed["height"]
+    short, long = np.minimum(width, height), np.maximum(width, height)
+    faults: dict[int, tuple[str, str]] = {}
+    strip = np.flatnonzero(long > rules.max_aspect * short)
+    small = np.flatnonzero((short < rules.min_side) & (short > 0))
+    for position in strip.tolist():
+        faults[position] = (
+            "image.aspect",
+            f"{width[position]} x {height[position]} pixels, a strip longer than "
+            f"{rules.max_aspect:g} to 1; crop the number",
+        )
+    for position in small.tolist():
+        faults[position] = (
+            "image.too_small",
+            f"{width[position]} x {height[position]} pixels, less than "
+            f"{rules.min_side} on a side; use a larger crop",
+        )
+    return faults
+
+
+def _settle(ledger: Ledger, rules: Rules) -> Validation:
+    """Make the tables and the summary, and hold the table to its schema."""
+    validated = _validated_table(ledger)
+    validated_schema(rules).validate(validated)
+    findings = _findings_table(ledger)
+    warning = findings["severity"] == "warning"
+    draft = Validation(
+        validated,
+        findings[~warning].reset_index(drop=True),
+        findings[warning].reset_index(drop=True),
+        _summary(ledger, rules),
+    )
+    return Validation(
+        draft.validated,
+        draft.rejected,
+        draft.warnings,
+        {**draft.summary, "outcome": _outcome(draft, rules)},
+    )
+
+
+def _validated_table(ledger: Ledger) -> pd.DataFrame:
+    kept = np.flatnonzero(ledger.kept)
+    crop = ledger.crop[kept]
+    table = ledger.reading.table
+    if len(kept) < len(table):
+        table = table.take(kept)
+    probed = ledger.probed[crop]
+    columns = {
+        "split": _named(ledger.split[kept], list(SPLITS)),
+        "image": _named(crop, ledger.paths),
+        "label": table["label"],
+        "file": _named(
+            table["file"].to_numpy(), [f.path for f in ledger.reading.files]
+        ),
+        "line": table["line"],
+        "prefix": table["prefix"],
+        "metadata": table["metadata"],
+        "width": pa.array(probed["width"].astype(np.int64)),
+        "height": pa.array(probed["height"].astype(np.int64)),
+        "image_sha256": _hex(probed["sha256"]),
+        "pixel_hash": _hex(probed["pixels"]),
+        "dhash": _hex(probed["dhash"].astype(">u8")),
+    }
+    return _frame(columns)[list(VALIDATED_COLUMNS)]
+
+
+def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    frame: pd.DataFrame = pa.table(columns).to_pandas()
+    return frame
+
+
+def _named(codes: NDArray[Any], names: list[str]) -> pa.Array:
+    """Spell out a column of positions in a list of names."""
+    return pa.array(names, TEXT).take(pa.array(codes))
+
+
+def _hex(values: NDArray[Any]) -> pa.Array:
+    """Write fixed-size bytes as a column of hex text, all at once."""
+    text = values.tobytes().hex().encode()
+    width = 2 * values.dtype.itemsize
+    offsets = np.arange(len(values) + 1, dtype=np.int64) * width
+    return pa.LargeStringArray.from_buffers(
+        len(values), pa.py_buffer(offsets), pa.py_buffer(text)
+    )
+
+
+def _findings_table(ledger: Ledger) -> pd.DataFrame:
+    """Join what each finding says with the row that it is about."""
+    found = ledger.reading.findings.table()
+    rows = found["row"].to_numpy()
+    about = pa.array(rows, mask=rows < 0)
+    table = ledger.reading.table.take(about)
+    names = [file.path for file in ledger.reading.files]
+    severities = {reason: severity(reason) for reason in ledger.reading.findings.counts}
+    frame = _frame(
+        {
+            "file": pc.coalesce(
+                found["file"], pa.array(names, TEXT).take(table["file"])
+            ),
+            "line": pc.fill_null(table["line"], 0),
+            "split": pc.coalesce(
+                found["split"],
+                pa.array(SPLITS, TEXT).take(pa.array(ledger.split).take(about)),
+            ),
+            "image": table["image"],
+            "label": table["label"],
+            "field": found["field"],
+            "value": found["value"],
+            "reason": found["reason"],
+            "severity": pa.array(
+                [severities[reason] for reason in found["reason"].to_pylist()], TEXT
+            ),
+            "message": found["message"],
+        }
+    )
+    order = frame["split"].map(SPLITS.index).astype("int64")
+    frame = frame.assign(order=order).sort_values(
+        ["order", "file", "line"], kind="stable", ignore_index=True
+    )
+    return frame[list(FINDING_COLUMNS)]
+
+
+def _summary(ledger: Ledger, rules: Rules) -> dict[str, Any]:
+    kept = ledger.kept
+    return {
+        "rows": len(kept),
+        "kept": int(kept.sum()),
+        "rejected": int(ledger.aside.sum()),
+        "duplicates": int(ledger.merged.sum()),
+        "resolved": ledger.resolved,
+        "reasons": dict(sorted(ledger.reading.findings.counts.items())),
+        "splits": {
+            split: {
+                "rows": int((ledger.split == number).sum()),
+                "kept": int((kept & (ledger.split == number)).sum()),
+            }
+            for number, split in enumerate(SPLITS)
+        },
+        "files": len(ledger.reading.files),
+        "fingerprint": ledger.reading.fingerprint,
+        "conflict_policy": rules.conflict_policy,
+        "rejected_budget": rules.rejected_budget,
+    }
+
+
+def _outcome(draft: Validation, rules: Rules) -> str:
+    """Refuse exactly where a blocking promise is broken."""
+    verdicts = promises.verdicts(draft, rules)
+    if any(not v.passed and v.severity == "error" for v in verdicts):
+        return "reject"
+    if draft.summary["rejected"]:
+        return "quarantine"
+    if WARNINGS & draft.summary["reasons"].keys() or not all(
+        v.passed for v in verdicts
+    ):
+        return "accept_with_warning"
+    return "accept"

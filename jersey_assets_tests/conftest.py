@@ -1,0 +1,93 @@
+"""What tests share: a small rendered dataset, an instance, the graph run on both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from jersey_assets import assets, checks
+from jersey_assets.rendering.dataset import render_dataset
+from jersey_assets.resources import Artifacts, Dataset
+
+# Small machines: several processes that each take all cores only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+REAL_DATA = Path(
+    os.environ.get("JERSEY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+)
+TINY_RECIPE = {
+    "epochs": 2,
+    "batch_size": 32,
+    "image_size": 32,
+    "learning_rate": 0.002,
+}
+ASSETS = [
+    assets.annotation_files,
+    assets.annotations,
+    assets.class_mapping,
+    assets.dataset_statistics,
+    assets.trained_checkpoint,
+    assets.evaluation_report,
+    assets.onnx_model,
+    assets.parity_report,
+    assets.released_model,
+]
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of some 200 rendered crops; tests that change it copy it first."""
+    root = tmp_path_factory.mktemp("data") / "rendered"
+    render_dataset(root, train=160, valid=40, test=40, seed=7)
+    return root
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A real Dagster instance of one test."""
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def run_graph(
+    data: Path,
+    artifacts: Path,
+    instance: dg.DagsterInstance,
+    recipe: Mapping[str, Any] = TINY_RECIPE,
+    **dataset: Any,
+) -> dg.ExecuteInProcessResult:
+    """Materializes the whole graph in this process."""
+    return dg.materialize(
+        [*ASSETS, *checks.CHECKS],
+        instance=instance,
+        resources={
+            "dataset": Dataset(root=str(data), **dataset),
+            "artifacts": Artifacts(root=str(artifacts)),
+        },
+        run_config={"ops": {"trained_checkpoint": {"config": dict(recipe)}}},
+        raise_on_error=False,
+    )
+
+
+def check_results(
+    result: dg.ExecuteInProcessResult,
+) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    """The checks that reported in a run, by asset and name."""
+    return {
+        (found.asset_key.to_user_string(), found.check_name): found
+        for found in result.get_asset_check_evaluations()
+    }
+
+
+def materialized(result: dg.ExecuteInProcessResult) -> set[str]:
+    """The assets that a run materialized."""
+    return {
+        event.asset_key.to_user_string()
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None
+    }
