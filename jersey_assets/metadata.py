@@ -19,7 +19,6 @@ from jersey_assets.storage.store import Artifact
 Metadata = dict[str, Any]
 
 MAX_ROWS = 100
-_PICTURE_BYTES = 60_000
 
 
 def describe(artifact: Artifact) -> Metadata:
@@ -183,7 +182,7 @@ def _pictures(artifact: Artifact) -> Metadata:
     found = {}
     for name in artifact.manifest["files"]:
         if name.endswith(".png"):
-            data = shrink_png(artifact.file(name).read_bytes(), _PICTURE_BYTES)
+            data = shrink_png(artifact.file(name).read_bytes())
             text = base64.b64encode(data).decode("ascii")
             # The only form in which Dagster's UI shows a picture.
             found[name.removesuffix(".png")] = dg.MetadataValue.md(

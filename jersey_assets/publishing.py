@@ -63,7 +63,7 @@ class Desk:
         for artifact in self._inputs:
             inherited = {k: v for k, v in artifact.manifest.items() if k in _INHERITED}
             facts = inherited | facts
-        run_id = self._context.run_id
+        run_id = self._context.run.run_id
         artifact = self.store.publish(asset, origin, make, facts | {"run_id": run_id})
         reused = artifact.manifest["run_id"] != run_id
         return materialized(artifact, reused=reused, check_results=check_results)

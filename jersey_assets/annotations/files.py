@@ -26,7 +26,7 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
 
 
-class AnnotationError(Exception):
+class AnnotationError(ValueError):
     """The dataset's root, or a file asked for by name, cannot be used."""
 
 

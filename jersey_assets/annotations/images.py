@@ -11,7 +11,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 16_000_000
 """Width times height above which an image is refused before it is decoded."""
@@ -155,8 +155,12 @@ def _classify(error: Exception, data: bytes) -> ImageError:
         return ImageError(
             "image.truncated", "the image ends too early; copy or export it again"
         )
-    damaged = ("broken", "checksum", "corrupt", "cannot identify", "unrecognized data")
-    if isinstance(error, SyntaxError) or any(word in text for word in damaged):
+    damaged = ("broken", "checksum", "corrupt", "unrecognized data")
+    if isinstance(error, UnidentifiedImageError):
+        text = "its header makes no sense"
+    if isinstance(error, SyntaxError | UnidentifiedImageError) or any(
+        word in text for word in damaged
+    ):
         return ImageError(
             "image.corrupt", f"the bytes are damaged ({text[:80]}); export it again"
         )

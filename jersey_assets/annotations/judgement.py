@@ -29,6 +29,7 @@ _NEAREST = 8
 def set_conflicts_aside(ledger: Ledger, rules: Rules) -> None:
     """Set aside the rows of each image that carries two labels, over all splits."""
     rows = np.flatnonzero((ledger.label >= 0) & (ledger.crop >= 0))
+    rows = rows[_are_shared(ledger.crop[rows])]
     crop, label = ledger.crop[rows], ledger.label[rows]
     lowest = np.full(len(ledger.paths), np.iinfo(np.int32).max)
     highest = np.full(len(ledger.paths), -1)
@@ -106,6 +107,7 @@ def set_exact_leaks_aside(ledger: Ledger) -> None:
 def merge_duplicates(ledger: Ledger) -> None:
     """Merge rows that say the same of the same image into the first of them."""
     rows = np.flatnonzero(~ledger.aside)
+    rows = rows[_are_shared(ledger.crop[rows])]
     key = ledger.crop[rows].astype(np.int64) * len(SPLITS) + ledger.split[rows]
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     firsts = rows[first[inverse]]
@@ -249,6 +251,12 @@ def note_single_class(ledger: Ledger) -> None:
             "dataset.single_class",
             f'every train row is labelled "{label}"; add rows with other labels',
         )
+
+
+def _are_shared(crop: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Say of each row's crop whether another row shows it, too."""
+    shared: NDArray[np.bool_] = np.bincount(crop)[crop] > 1
+    return shared
 
 
 def _groups(key: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[list[int]]:

@@ -30,8 +30,10 @@ class Ledger:
         split: int8 [rows], position in `SPLITS`.
         label: int32 [rows], position in `labels`; -1 where faulty.
         labels: the distinct labels.
-        crop: int32 [rows], which real image file; -1 where there is none.
-        paths: real path of each image file, relative to the root.
+        image: int32 [rows], position in `images`; -1 where faulty.
+        images: the distinct image paths as rows name them, relative to the root.
+        crop: int32 [rows], position in `paths`; -1 where there is no such file.
+        paths: the real image files behind them; the same as `images` until looked up.
         probed: array of `PROBED` for each image file; empty before the probe.
         aside: bool [rows], set aside.
         merged: bool [rows], equal to an earlier row.
@@ -42,8 +44,10 @@ class Ledger:
     split: NDArray[np.int8]
     label: NDArray[np.int32]
     labels: list[str]
+    image: NDArray[np.int32]
+    images: pa.Array
     crop: NDArray[np.int32]
-    paths: list[str]
+    paths: pa.Array
     probed: NDArray[np.void]
     aside: NDArray[np.bool_]
     merged: NDArray[np.bool_]
@@ -74,7 +78,7 @@ class Ledger:
 
     def path_of(self, row: int) -> str:
         """Return the real path of a row's image."""
-        return self.paths[int(self.crop[row])]
+        return str(self.paths[int(self.crop[row])])
 
     def close(self) -> None:
         """Prove that every row read is in exactly one place, and why.
@@ -95,28 +99,36 @@ class Ledger:
 def open_ledger(reading: Reading) -> Ledger:
     """Enter every row; those that already have a fault are set aside."""
     table = reading.table
+    label, labels = _encode(table["label"])
+    image, images = _encode(table["image"])
+    reading.table = table.drop_columns(["label", "image"])
     split_of_file = np.array(
         [SPLITS.index(file.split) for file in reading.files], np.int8
     )
     aside = np.zeros(len(table), bool)
     aside[reading.findings.rows_with(set(reading.findings.counts))] = True
-    label, labels = _encode(table["label"])
-    crop, paths = _encode(table["image"])
     return Ledger(
         reading,
         split_of_file[table["file"].to_numpy()],
         label,
-        labels,
-        crop,
-        paths,
+        labels.to_pylist(),
+        image,
+        images,
+        image,
+        images,
         np.zeros(0, PROBED),
         aside,
         np.zeros(len(table), bool),
     )
 
 
-def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
+def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     """Number the distinct values of a column; null becomes -1."""
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    return codes.astype(np.int32), encoded.dictionary.to_pylist()
+    chunks = column.dictionary_encode().chunks
+    if not chunks:
+        return np.zeros(0, np.int32), pa.array([], column.type)
+    codes = [
+        pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False)
+        for chunk in chunks
+    ]
+    return np.concatenate(codes), chunks[-1].dictionary

@@ -24,19 +24,19 @@ class Found:
     """What stands behind image paths, in the order asked.
 
     Attributes:
-        real: path after links are resolved, relative to the root; "" with a fault.
+        real: path after links are resolved, relative to the root; None with a fault.
         signatures: int64 [n, 5], what `stat` says, in the order of `SIGNATURE`.
         faults: reason and message by position.
     """
 
-    real: list[str]
+    real: list[str | None]
     signatures: NDArray[np.int64]
     faults: dict[int, tuple[str, str]]
 
 
 def look_up(root: str, paths: Sequence[str], progress: Progress) -> Found:
     """Find the real files behind paths relative to the (real) root."""
-    real = [""] * len(paths)
+    real: list[str | None] = [None] * len(paths)
     signatures = np.zeros((len(paths), len(SIGNATURE)), np.int64)
     faults: dict[int, tuple[str, str]] = {}
     folders: dict[str, list[int]] = {}

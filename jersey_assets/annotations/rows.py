@@ -15,12 +15,14 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from jersey_assets.annotations import files
 from jersey_assets.annotations.findings import Findings
@@ -50,7 +52,7 @@ SCHEMA = pa.schema(
         "line": pa.int64(),
         "image": TEXT,
         "label": TEXT,
-        "prefix": TEXT,
+        "prefix": pa.dictionary(pa.int32(), TEXT),
         "metadata": TEXT,
     }
 )
@@ -90,7 +92,7 @@ class Reading:
 class _Columns:
     """The rows of one block of lines, column by column."""
 
-    numbers: list[int]
+    numbers: NDArray[np.int64]
     images: list[str | None]
     labels: list[str | None]
     prefixes: list[str | None]
@@ -123,7 +125,7 @@ class _Builder:
             pa.array(columns.numbers, pa.int64()),
             pa.array(columns.images, TEXT),
             pa.array(columns.labels, TEXT),
-            pa.array(columns.prefixes, TEXT),
+            pa.array(columns.prefixes, SCHEMA.field("prefix").type),
             pa.array(columns.metadata, TEXT),
         ]
         self.batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
@@ -225,7 +227,10 @@ def _foreign(start: bytes) -> str | None:
             return what
     if b"\x00" in start[:4]:
         return "UTF-16, UTF-32 or binary; save it as UTF-8"
-    return None if b"{" in start or _is_text(start) else "binary"
+    lines = map(bytes.strip, start.split(b"\n"))
+    if any(line.startswith(b"{") and line.endswith(b"}") for line in lines):
+        return None
+    return None if _is_text(start) else "binary"
 
 
 def _is_text(start: bytes) -> bool:
@@ -240,24 +245,22 @@ def _add_endless(builder: _Builder, number: int, length: int, start: bytes) -> N
     """Report a line that outgrew the limit while it was read."""
     fault = too_long(length, start, builder.rules)
     builder.findings.add_row(builder.rows, fault)
-    builder.add(_Columns([number], [None], [None], [None], [None]))
+    builder.add(_Columns(np.array([number]), [None], [None], [None], [None]))
 
 
 def _add_lines(builder: _Builder, lines: list[bytes], start: int) -> None:
     """Add consecutive lines, blank ones left out of the rows but not of the count."""
-    numbers = list(range(start, start + len(lines)))
+    numbers = np.arange(start, start + len(lines))
     if not all(map(bytes.strip, lines)):
-        numbered = [
-            (number, line)
-            for number, line in zip(numbers, lines, strict=True)
-            if line.strip(BLANK)
-        ]
-        numbers = [number for number, _ in numbered]
-        lines = [line for _, line in numbered]
+        filled = [bool(line.strip(BLANK)) for line in lines]
+        numbers = numbers[filled]
+        lines = list(compress(lines, filled))
     _add_block(builder, lines, numbers)
 
 
-def _add_block(builder: _Builder, lines: list[bytes], numbers: list[int]) -> None:
+def _add_block(
+    builder: _Builder, lines: list[bytes], numbers: NDArray[np.int64]
+) -> None:
     """Read a block the fast way, or by halves, or line by line."""
     if not lines:
         return
@@ -271,7 +274,9 @@ def _add_block(builder: _Builder, lines: list[bytes], numbers: list[int]) -> Non
         _add_block(builder, lines[half:], numbers[half:])
 
 
-def _strict(builder: _Builder, lines: list[bytes], numbers: list[int]) -> _Columns:
+def _strict(
+    builder: _Builder, lines: list[bytes], numbers: NDArray[np.int64]
+) -> _Columns:
     """Read line by line, collecting every fault."""
     columns = _Columns(numbers, [], [], [], [])
     for offset, text in enumerate(lines):
@@ -293,7 +298,9 @@ def _strict(builder: _Builder, lines: list[bytes], numbers: list[int]) -> _Colum
     return columns
 
 
-def _fast(builder: _Builder, lines: list[bytes], numbers: list[int]) -> _Columns | None:
+def _fast(
+    builder: _Builder, lines: list[bytes], numbers: NDArray[np.int64]
+) -> _Columns | None:
     """Read a block whose every line is plainly right; None where one may not be."""
     text = b"\n".join(lines)
     if not _is_utf8(text) or b"\\u003" in text:  # an escaped colon would be miscounted
@@ -362,7 +369,7 @@ def _metadata_colons(metadata: list[bytes], max_depth: int) -> int:
     nested = text.count(b"{") != len(given) or b"[" in text
     deepest = max(t.count(b"{") + t.count(b"[") for t in given) if nested else 1
     keys = sum(map(len, values))
-    if deepest >= max_depth or colons not in (keys, sum(map(_colons, values))):
+    if deepest >= max_depth or (colons != keys and colons != sum(map(_colons, values))):
         raise msgspec.MsgspecError
     return colons + len(given)
 

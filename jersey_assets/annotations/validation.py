@@ -8,7 +8,7 @@ root is opened, and nothing is repaired in silence.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from jersey_assets.annotations.files import SPLITS, AnnotationError
 from jersey_assets.annotations.jsonl import Fault
 from jersey_assets.annotations.ledger import Ledger, open_ledger
 from jersey_assets.annotations.lookup import look_up
-from jersey_assets.annotations.probe import PROBED, probe_images
+from jersey_assets.annotations.probe import probe_images
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.reasons import WARNINGS, severity
 from jersey_assets.annotations.results import Validation, read_validation
@@ -74,38 +74,29 @@ def validate(
 
 def _enter_crops(ledger: Ledger, root: str, rules: Rules, progress: Progress) -> None:
     """Find the real file behind each image path, probe it, set faulty rows aside."""
-    found = look_up(root, ledger.paths, progress)
-    rows_of = _rows_by_crop(ledger.crop, len(ledger.paths))
-    for position, (reason, message) in found.faults.items():
-        _blame(ledger, rows_of(position), reason, message, ledger.paths[position])
-    real, crop_of_path = np.unique(np.array(found.real, object), return_inverse=True)
-    keep = real != ""
-    number = np.cumsum(keep) - 1
-    number[~keep] = -1
-    crop_of_path = np.append(number[crop_of_path], -1)
-    ledger.crop = crop_of_path[ledger.crop].astype(np.int32)
-    ledger.paths = real[keep].tolist()
-    ledger.probed = np.zeros(len(ledger.paths), PROBED)
-    probed = probe_images(root, ledger.paths, rules)
+    found = look_up(root, ledger.images.to_pylist(), progress)
+    _blame(ledger, ledger.image, ledger.images, found.faults)
+    real = pa.array(found.real, TEXT).dictionary_encode()
+    crop_of_image = np.append(pc.fill_null(real.indices, -1), -1).astype(np.int32)
+    ledger.crop, ledger.paths = crop_of_image[ledger.image], real.dictionary
+    probed = probe_images(root, ledger.paths.to_pylist(), rules)
     ledger.probed = probed.values
     faults = probed.faults | _shape_faults(ledger.probed, rules)
-    rows_of = _rows_by_crop(ledger.crop, len(ledger.paths))
-    for position, (reason, message) in sorted(faults.items()):
-        _blame(ledger, rows_of(position), reason, message, ledger.paths[position])
-
-
-def _rows_by_crop(
-    crop: NDArray[np.int32], crops: int
-) -> Callable[[int], NDArray[np.int64]]:
-    order = np.argsort(crop, kind="stable")
-    starts = np.searchsorted(crop[order], np.arange(crops + 1))
-    return lambda number: order[starts[number] : starts[number + 1]]
+    _blame(ledger, ledger.crop, ledger.paths, faults)
 
 
 def _blame(
-    ledger: Ledger, rows: NDArray[np.int64], reason: str, message: str, path: str
+    ledger: Ledger,
+    codes: NDArray[np.int32],
+    paths: pa.Array,
+    faults: Mapping[int, tuple[str, str]],
 ) -> None:
-    for row in rows.tolist():
+    """Set the rows of faulty images aside."""
+    faulty = np.zeros(len(paths) + 1, bool)
+    faulty[list(faults)] = True
+    for row in np.flatnonzero(faulty[codes]).tolist():
+        reason, message = faults[int(codes[row])]
+        path = str(paths[int(codes[row])])
         ledger.set_aside(row, Fault(reason, f"{path}: {message}", "image", path))
 
 
@@ -161,12 +152,12 @@ def _validated_table(ledger: Ledger) -> pd.DataFrame:
     columns = {
         "split": _named(ledger.split[kept], list(SPLITS)),
         "image": _named(crop, ledger.paths),
-        "label": table["label"],
+        "label": _named(ledger.label[kept], ledger.labels),
         "file": _named(
             table["file"].to_numpy(), [f.path for f in ledger.reading.files]
         ),
         "line": table["line"],
-        "prefix": table["prefix"],
+        "prefix": table["prefix"].cast(TEXT),
         "metadata": table["metadata"],
         "width": pa.array(probed["width"].astype(np.int64)),
         "height": pa.array(probed["height"].astype(np.int64)),
@@ -182,9 +173,9 @@ def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
     return frame
 
 
-def _named(codes: NDArray[Any], names: list[str]) -> pa.Array:
-    """Spell out a column of positions in a list of names."""
-    return pa.array(names, TEXT).take(pa.array(codes))
+def _named(codes: NDArray[Any], names: pa.Array | Sequence[str]) -> pa.Array:
+    """Spell out a column of positions in a list of names; -1 becomes null."""
+    return pa.array(names, TEXT).take(pa.array(codes, mask=codes < 0))
 
 
 def _hex(values: NDArray[Any]) -> pa.Array:
@@ -202,7 +193,7 @@ def _findings_table(ledger: Ledger) -> pd.DataFrame:
     found = ledger.reading.findings.table()
     rows = found["row"].to_numpy()
     about = pa.array(rows, mask=rows < 0)
-    table = ledger.reading.table.take(about)
+    table = ledger.reading.table.select(["file", "line"]).take(about)
     names = [file.path for file in ledger.reading.files]
     severities = {reason: severity(reason) for reason in ledger.reading.findings.counts}
     frame = _frame(
@@ -215,8 +206,8 @@ def _findings_table(ledger: Ledger) -> pd.DataFrame:
                 found["split"],
                 pa.array(SPLITS, TEXT).take(pa.array(ledger.split).take(about)),
             ),
-            "image": table["image"],
-            "label": table["label"],
+            "image": _named(np.append(ledger.image, -1)[rows], ledger.images),
+            "label": _named(np.append(ledger.label, -1)[rows], ledger.labels),
             "field": found["field"],
             "value": found["value"],
             "reason": found["reason"],

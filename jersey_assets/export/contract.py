@@ -8,8 +8,9 @@ probabilities `logits`, or hold the weights before averaging: names are not beli
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,13 @@ def check_model(
     seen = observe(model, size, limits or Limits())
     scores = _reference_scores(checkpoint, seen)
     verdicts = [
-        _judge("graph_is_valid", _graph_faults(seen), _graph_praise(seen)),
-        _judge("output_is_logits", _logits_faults(seen, scores), _logits_praise(seen)),
-        _judge("batch_axis_is_dynamic", _batch_faults(seen), _batch_praise()),
+        _judge("graph_is_valid", _graph_faults(seen), partial(_graph_praise, seen)),
+        _judge(
+            "output_is_logits",
+            _logits_faults(seen, scores),
+            partial(_logits_praise, seen),
+        ),
+        _judge("batch_axis_is_dynamic", _batch_faults(seen), _batch_praise),
     ]
     if checkpoint is not None:
         verdicts.append(_judge_weights(seen, checkpoint, scores))
@@ -74,9 +79,12 @@ def check_model(
 
 
 def _judge(
-    name: str, faults: list[str], praise: str, facts: Mapping[str, Any] | None = None
+    name: str,
+    faults: list[str],
+    praise: Callable[[], str] = str,
+    facts: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    message = "; ".join(faults[:5]) if faults else praise
+    message = "; ".join(faults[:5]) if faults else praise()
     if len(faults) > 5:
         message += f"; and {len(faults) - 5} more"
     return Verdict(name, passed=not faults, message=message, facts=facts or {})
@@ -175,8 +183,7 @@ def _logits_faults(seen: Observation, scores: Numbers | None) -> list[str]:
 
 def _logits_praise(seen: Observation) -> str:
     logits = _scores(seen)
-    if logits is None:
-        return ""
+    assert logits is not None
     return (
         "finite, unnormalised scores out of a linear layer: from "
         f"{logits.min():.3g} to {logits.max():.3g}, rows summing to "
@@ -234,8 +241,8 @@ def _disguise_faults(logits: Numbers, scores: Numbers | None) -> list[str]:
 
 def _nan_faults(seen: Observation) -> list[str]:
     answer = seen.answers.get("beside_nan")
-    if answer is None:
-        return [f"running with NaN failed: {seen.errors.get('beside_nan')}"]
+    if answer is None or len(answer) != ROWS:
+        return []  # what went wrong is not NaN's doing, or the batch axis's fault
     if not np.isnan(answer[list(NAN_ROWS)]).all():
         return ["an input of NaN gives scores that are numbers: bad input is hidden"]
     return []
@@ -245,18 +252,21 @@ def _nan_faults(seen: Observation) -> list[str]:
 
 
 def _batch_faults(seen: Observation) -> list[str]:
+    if _unanswered(seen):
+        return _unanswered(seen)
     faults = _symbol_faults(seen)
     together = seen.answers.get("batch_17")
     for size in BATCH_SIZES:
         name = f"batch_{size}"
-        if name in seen.errors:
-            faults.append(f"a batch of {size} fails: {seen.errors[name]}")
-        elif name in seen.answers and together is not None:
+        if name not in seen.answers:
+            reason = seen.errors.get(name, "it was not reached")
+            faults.append(f"a batch of {size} fails: {reason}")
+        elif together is not None:
             what = f"in batches of {size} instead of {ROWS}"
             faults += _row_faults(together, seen.answers[name], what)
     if together is not None:
         faults += _company_faults(together, seen)
-    return faults or _unanswered(seen)
+    return faults
 
 
 def _batch_praise() -> str:
@@ -280,15 +290,18 @@ def _symbol_faults(seen: Observation) -> list[str]:
 
 
 def _company_faults(together: Numbers, seen: Observation) -> list[str]:
+    kept = [row for row in range(ROWS) if row not in NAN_ROWS]
     faults = []
-    if "reversed" in seen.answers:
-        faults += _row_faults(together, seen.answers["reversed"], "in another order")
-    if "beside_nan" in seen.answers:
-        kept = [row for row in range(ROWS) if row not in NAN_ROWS]
-        answer = seen.answers["beside_nan"]
-        if answer.shape == together.shape:
-            what = "beside rows of NaN"
-            faults += _row_faults(together[kept], answer[kept], what)
+    for name, rows, what in (
+        ("reversed", slice(None), "in another order"),
+        ("beside_nan", kept, "beside rows of NaN"),
+    ):
+        answer = seen.answers.get(name)
+        if answer is None or answer.shape != together.shape:
+            reason = seen.errors.get(name, "rows are missing")
+            faults.append(f"{what} it fails: {reason}")
+        else:
+            faults += _row_faults(together[rows], answer[rows], what)
     return faults
 
 
@@ -337,9 +350,9 @@ def _judge_weights(
     name = "weights_match_checkpoint"
     logits = _scores(seen)
     if averaged is None or logits is None:
-        return _judge(name, _unanswered(seen), "")
+        return _judge(name, _unanswered(seen))
     if logits.shape != averaged.shape:
-        return _judge(name, [f"scores {logits.shape}; expected {averaged.shape}"], "")
+        return _judge(name, [f"scores {logits.shape}; expected {averaged.shape}"])
     rows = seen.answers["rows"]
     rounded = _torch_scores(checkpoint, rows, raw=False, double=False)
     raw = _torch_scores(checkpoint, rows, raw=True, double=True)
@@ -356,7 +369,7 @@ def _judge_weights(
         f"(allowed {facts['tolerance']:.2g}); the raw ones are "
         f"{facts['error_to_raw']:.2g} away"
     )
-    return _judge(name, faults, praise, facts)
+    return _judge(name, faults, lambda: praise, facts)
 
 
 def _weight_faults(
@@ -405,12 +418,12 @@ def _judge_labels(
 ) -> Verdict:
     name = "labels_match_class_mapping"
     if not seen.outputs:
-        return _judge(name, _unanswered(seen), "")
+        return _judge(name, _unanswered(seen))
     try:
         metadata = read_metadata(seen.properties)
         sidecar = _read_sidecar(model.parent / "labels_mapping.json")
     except ExportError as error:
-        return _judge(name, [str(error)], "")
+        return _judge(name, [str(error)])
     known = mapping_of(metadata.labels)
     others = {
         "the checkpoint": mapping_of(checkpoint.labels) if checkpoint else None,
@@ -419,13 +432,13 @@ def _judge_labels(
     }
     faults = _class_count_faults(seen, metadata)
     for other, mapping in others.items():
-        if mapping is not None and dict(mapping) != known:
+        if mapping is not None and not _same_mapping(known, mapping):
             faults.append(_difference(known, mapping, other))
     agreeing = [other for other, mapping in others.items() if mapping is not None]
     praise = f"{len(known)} labels in class order, one score each"
     if agreeing:
         praise += f"; as in {', '.join(agreeing)}"
-    return _judge(name, faults, praise)
+    return _judge(name, faults, lambda: praise)
 
 
 def _class_count_faults(seen: Observation, metadata: ModelMetadata) -> list[str]:
@@ -438,11 +451,16 @@ def _class_count_faults(seen: Observation, metadata: ModelMetadata) -> list[str]
     return [f"{wrong[0]} scores for {count} labels"] if wrong else []
 
 
+def _same_mapping(known: Mapping[str, int], other: Mapping[str, Any]) -> bool:
+    # To Python, False is 0 and 1.0 is 1; to a reader of JSON they are not.
+    return dict(other) == known and all(type(v) is int for v in other.values())
+
+
 def _difference(known: Mapping[str, int], other: Mapping[str, Any], where: str) -> str:
     differing = sorted(
         label
         for label in known.keys() | other.keys()
-        if known.get(label) != other.get(label)
+        if repr(known.get(label)) != repr(other.get(label))
     )
     first = differing[0]
     return (

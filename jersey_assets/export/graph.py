@@ -35,11 +35,13 @@ _PASSES_SCORES = {
     "DequantizeLinear",
     "Dropout",
     "Flatten",
+    "Gather",
     "GlobalAveragePool",
     "Identity",
     "QuantizeLinear",
     "ReduceMean",
     "Reshape",
+    "Slice",
     "Squeeze",
     "Transpose",
     "Unsqueeze",
@@ -182,6 +184,8 @@ def _messages(root: Any, kind: type[Any]) -> Iterator[Any]:
     """Finds all messages of a kind, in subgraphs, attributes and functions too."""
     if isinstance(root, kind):
         yield root
+    if isinstance(root, TensorProto):
+        return  # nothing inside but megabytes
     for field, value in root.ListFields():
         if field.message_type is None:
             continue

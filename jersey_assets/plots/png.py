@@ -12,8 +12,9 @@ FILE_DPI = 120
 # (dots per inch, palette size or None for true colour), best first. Fewer dots than
 # the last, and tick labels are no longer legible.
 _SMALLER = (
-    (100, None),
-    (100, 256),
+    (120, None),
+    (120, 256),
+    (120, 64),
     (100, 128),
     (80, 128),
     (65, 128),
@@ -23,36 +24,23 @@ _SMALLER = (
 )
 
 
-class PlotError(Exception):
+class PlotError(ValueError):
     """A figure cannot be drawn as asked; the message says what to do."""
 
 
 def save_png(figure: Figure, path: Path) -> None:
     """Writes a figure; the same figure gives the same bytes."""
-    path.write_bytes(_png(figure, FILE_DPI))
-
-
-def small_png(figure: Figure, max_bytes: int = 60_000) -> bytes:
-    """Makes a PNG of at most `max_bytes`, as large and colourful as that allows.
-
-    Raises:
-        PlotError: even the smallest legible form has more bytes.
-    """
-    smallest = None
-    for dpi, colors in _SMALLER:
-        data = _png(figure, dpi)
-        if colors is not None:
-            data = _with_palette(data, colors)
-        if len(data) <= max_bytes:
-            return data
-        smallest = min(smallest or len(data), len(data))
-    raise PlotError(
-        f"the figure takes {smallest} bytes at its smallest, more than {max_bytes}; "
-        "show fewer images or classes in it, or allow more bytes"
+    # Without the version that matplotlib writes into each file.
+    figure.savefig(
+        path,
+        format="png",
+        dpi=FILE_DPI,
+        facecolor="white",
+        metadata={"Software": None},
     )
 
 
-def shrink_png(png: bytes, max_bytes: int) -> bytes:
+def shrink_png(png: bytes, max_bytes: int = 60_000) -> bytes:
     """Makes a smaller PNG of one that `save_png` wrote.
 
     Raises:
@@ -72,19 +60,3 @@ def shrink_png(png: bytes, max_bytes: int) -> bytes:
         f"the picture takes {stream.tell()} bytes at its smallest, more than "
         f"{max_bytes}; show fewer images or classes in it, or allow more bytes"
     )
-
-
-def _png(figure: Figure, dpi: int) -> bytes:
-    stream = io.BytesIO()
-    # Without the version that matplotlib writes into each file.
-    figure.savefig(
-        stream, format="png", dpi=dpi, facecolor="white", metadata={"Software": None}
-    )
-    return stream.getvalue()
-
-
-def _with_palette(png: bytes, colors: int) -> bytes:
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    stream = io.BytesIO()
-    image.quantize(colors, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
-    return stream.getvalue()

@@ -29,12 +29,14 @@ def augment(images: Tensor, amounts: Augmentation, generator: Generator) -> Tens
     Returns:
         float32 [n, 3, S, S] on the 0..255 scale.
     """
-    crops = _warp(images.float(), amounts, generator)
-    crops = _color(crops, amounts.color, generator)
-    crops = _downscale(crops, amounts.downscale, generator)
-    crops = _blur(crops, amounts.blur, generator)
-    crops = _noise(crops, amounts.noise, generator)
-    crops = _erase(crops, amounts.erasing, generator)
+    # Pixels are moved in full precision, also within a mixed-precision step.
+    with torch.autocast(images.device.type, enabled=False):
+        crops = _warp(images.float(), amounts, generator)
+        crops = _color(crops, amounts.color, generator)
+        crops = _downscale(crops, amounts.downscale, generator)
+        crops = _blur(crops, amounts.blur, generator)
+        crops = _noise(crops, amounts.noise, generator)
+        crops = _erase(crops, amounts.erasing, generator)
     return crops.clamp_(0, 255)
 
 

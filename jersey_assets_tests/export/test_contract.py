@@ -43,6 +43,8 @@ def test_a_broken_model_breaks_the_promise_and_says_why(
     case = BROKEN[name]
     path = tmp_path / "model.onnx"
     path.write_bytes(case.make(proto, small))
+    if case.sidecar is not None:
+        (tmp_path / "labels_mapping.json").write_text(case.sidecar)
     verdicts = {v.name: v for v in check_model(path, small, case.labels)}
     assert not verdicts[case.breaks].passed
     assert case.says in verdicts[case.breaks].message

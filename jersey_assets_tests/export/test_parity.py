@@ -17,7 +17,7 @@ from jersey_assets.export.metadata import ExportError
 from jersey_assets.export.parity import compare, verdicts
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.crops import Crops
-from jersey_assets_tests.export.broken import change
+from jersey_assets_tests.export.broken.surgery import change
 from jersey_assets_tests.export.conftest import make_crops
 
 

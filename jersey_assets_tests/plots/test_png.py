@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jersey_assets.plots import figures
-from jersey_assets.plots.png import PlotError, save_png, shrink_png, small_png
+from jersey_assets.plots.png import PlotError, save_png, shrink_png
 
 
 def draw_noisy_grid(count: int) -> Figure:
@@ -19,6 +20,14 @@ def draw_noisy_grid(count: int) -> Figure:
     images = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)
     labels = ["23"] * count
     return figures.prediction_grid(images, labels, labels, [0.5] * count)
+
+
+def small_png(figure: Figure, max_bytes: int = 60_000) -> bytes:
+    """The bytes of a figure after saving and shrinking."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.png"
+        save_png(figure, path)
+        return shrink_png(path.read_bytes(), max_bytes)
 
 
 def test_a_saved_figure_is_a_png_without_dates_or_versions(tmp_path: Path) -> None:
@@ -41,7 +50,7 @@ def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_figure_that_fits_is_shown_at_full_size() -> None:
     data = small_png(figures.error_histogram([1e-6, 1e-5]))
-    assert Image.open(io.BytesIO(data)).size == (700, 340)
+    assert Image.open(io.BytesIO(data)).size == (840, 408)
 
 
 def test_photographs_are_made_to_fit() -> None:
@@ -64,13 +73,3 @@ def test_a_confusion_matrix_of_43_classes_fits_at_full_size() -> None:
 def test_a_figure_that_cannot_fit_is_refused_with_its_size() -> None:
     with pytest.raises(PlotError, match="more than 500; show fewer images"):
         small_png(draw_noisy_grid(2), max_bytes=500)
-
-
-def test_a_saved_picture_is_shrunk_to_fit(tmp_path: Path) -> None:
-    save_png(draw_noisy_grid(8), tmp_path / "grid.png")
-    whole = (tmp_path / "grid.png").read_bytes()
-    data = shrink_png(whole, 60_000)
-    assert len(data) <= 60_000 < len(whole)
-    Image.open(io.BytesIO(data)).load()
-    with pytest.raises(PlotError, match="more than 500; show fewer images"):
-        shrink_png(whole, 500)

@@ -1,0 +1,231 @@
+"""Each blocking check of an artifact fails on a broken one and stops what follows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from jersey_assets import assets, checks
+from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.storage.store import Origin, Store
+from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
+from jersey_assets_tests.conftest import check_results, run_graph
+
+CHECKS = {
+    "class_mapping": checks.class_mapping_checks,
+    "trained_checkpoint": checks.checkpoint_checks,
+    "onnx_model": checks.onnx_checks,
+    "parity_report": checks.parity_checks,
+}
+NEXT = {
+    "class_mapping": assets.trained_checkpoint,
+    "trained_checkpoint": assets.onnx_model,
+    "onnx_model": assets.parity_report,
+    "parity_report": assets.released_model,
+}
+
+
+@pytest.fixture(scope="module")
+def good(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of a whole run."""
+    root = tmp_path_factory.mktemp("good")
+    with dg.instance_for_test() as instance:
+        assert run_graph(rendered, root, instance).success
+    return root
+
+
+def edit_json(name: str, change: Callable[[dict], None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        content = json.loads((folder / name).read_text())
+        change(content)
+        (folder / name).write_text(json.dumps(content))
+
+    return edit
+
+
+def edit_checkpoint(
+    change: Callable[[Checkpoint], Checkpoint],
+) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = folder / "model.ckpt"
+        change(load_checkpoint(path)).save(path)
+
+    return edit
+
+
+def edit_model(change: Callable[[onnx.ModelProto], None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = folder / "model.onnx"
+        model = onnx.load(path)
+        change(model)
+        onnx.save(model, path)
+
+    return edit
+
+
+def with_nan(checkpoint: Checkpoint) -> Checkpoint:
+    state = {name: value.clone() for name, value in checkpoint.state_dict.items()}
+    name = next(name for name in state if name.endswith("weight"))
+    state[name].view(-1)[0] = torch.nan
+    return replace(checkpoint, state_dict=state)
+
+
+def with_raw_weights(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(checkpoint, state_dict=checkpoint.raw_state_dict)
+
+
+def append_softmax(model: onnx.ModelProto) -> None:
+    last = next(node for node in model.graph.node if "logits" in node.output)
+    last.output[:] = ["scores"]
+    model.graph.node.append(helper.make_node("Softmax", ["scores"], ["logits"]))
+
+
+def fix_batch_inside(model: onnx.ModelProto) -> None:
+    """The signature still says batch; a reshape inside allows one row only."""
+    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    last = next(node for node in model.graph.node if "logits" in node.output)
+    last.output[:] = ["scores"]
+    shape = numpy_helper.from_array(
+        torch.tensor([1, classes]).numpy(), "one_row_of_scores"
+    )
+    model.graph.initializer.append(shape)
+    model.graph.node.append(
+        helper.make_node("Reshape", ["scores", shape.name], ["logits"])
+    )
+
+
+def rename_output(model: onnx.ModelProto) -> None:
+    last = next(node for node in model.graph.node if "logits" in node.output)
+    last.output[:] = ["output"]
+    model.graph.output[0].name = "output"
+
+
+def drop_a_weight(model: onnx.ModelProto) -> None:
+    del model.graph.initializer[0]
+
+
+def double_a_weight(model: onnx.ModelProto) -> None:
+    tensor = next(t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT)
+    tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), tensor.name))
+
+
+def swap_labels(mapping: dict) -> None:
+    first, second = list(mapping)[:2]
+    mapping[first], mapping[second] = mapping[second], mapping[first]
+
+
+def skip_an_index(mapping: dict) -> None:
+    mapping[list(mapping)[-1]] += 1
+
+
+def forget_a_label(mapping: dict) -> None:
+    mapping.pop(list(mapping)[-1])
+
+
+@pytest.mark.parametrize(
+    ("asset", "check", "edit"),
+    [
+        (
+            "class_mapping",
+            "mapping_is_contiguous",
+            edit_json("labels_mapping.json", skip_an_index),
+        ),
+        (
+            "class_mapping",
+            "mapping_covers_train",
+            edit_json("labels_mapping.json", forget_a_label),
+        ),
+        ("trained_checkpoint", "weights_are_finite", edit_checkpoint(with_nan)),
+        (
+            "trained_checkpoint",
+            "checkpoint_holds_ema_weights",
+            edit_checkpoint(with_raw_weights),
+        ),
+        ("onnx_model", "output_is_logits", edit_model(append_softmax)),
+        ("onnx_model", "output_is_logits", edit_model(rename_output)),
+        ("onnx_model", "batch_axis_is_dynamic", edit_model(fix_batch_inside)),
+        ("onnx_model", "graph_is_valid", edit_model(drop_a_weight)),
+        ("onnx_model", "weights_match_checkpoint", edit_model(double_a_weight)),
+        (
+            "onnx_model",
+            "labels_match_class_mapping",
+            edit_json("labels_mapping.json", swap_labels),
+        ),
+        (
+            "parity_report",
+            "logits_within_tolerance",
+            edit_json("report.json", lambda report: report.update(max_abs_error=0.5)),
+        ),
+        (
+            "parity_report",
+            "logits_within_tolerance",
+            edit_json("report.json", lambda report: report.update(max_abs_error=None)),
+        ),
+        (
+            "parity_report",
+            "top1_agrees",
+            edit_json("report.json", lambda report: report.update(top1_agreement=0.9)),
+        ),
+        (
+            "parity_report",
+            "batch_independent",
+            edit_json(
+                "report.json",
+                lambda report: report["per_batch_size"][0].update(max_change=1.0),
+            ),
+        ),
+    ],
+)
+def test_a_broken_artifact_fails_its_check_and_stops_what_follows(
+    good: Path,
+    rendered: Path,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    asset: str,
+    check: str,
+    edit: Callable[[Path], None],
+) -> None:
+    """Publishes a broken artifact, whole as far as the store can tell."""
+    store = Store(str(shutil.copytree(good, tmp_path / "artifacts")))
+    whole = store.require(asset)
+
+    def make(folder: Path) -> None:
+        for name in whole.manifest["files"]:
+            shutil.copy(whole.file(name), folder / name)
+        edit(folder)
+
+    inputs = [
+        store.read(name, entry["version"])
+        for name, entry in whole.manifest["inputs"].items()
+    ]
+
+    @dg.asset(name=asset, deps=list(whole.manifest["inputs"]))
+    def broken() -> dg.MaterializeResult:
+        store.publish(asset, Origin("broken", tuple(inputs)), make, {"run_id": ""})
+        return dg.MaterializeResult()
+
+    result = dg.materialize(
+        [broken, CHECKS[asset], NEXT[asset]],
+        instance=instance,
+        resources={
+            "dataset": Dataset(root=str(rendered)),
+            "artifacts": Artifacts(root=store.root),
+        },
+        raise_on_error=False,
+    )
+    found = check_results(result)
+    assert not found[asset, check].passed, found[asset, check].description
+    assert not result.success
+    following = NEXT[asset].key
+    assert following not in {
+        event.asset_key for event in result.get_asset_materialization_events()
+    }

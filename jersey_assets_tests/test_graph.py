@@ -1,0 +1,272 @@
+"""The graph on real input: every asset and check, good data and bad."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import onnxruntime as ort
+import pandas as pd
+import pytest
+
+from jersey_assets import assets
+from jersey_assets.definitions import defs
+from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.storage.store import Store, walk_provenance
+from jersey_assets_tests.conftest import (
+    ASSETS,
+    REAL_DATA,
+    check_results,
+    materialized,
+    run_graph,
+)
+
+ALL_ASSETS = {
+    "validated_annotations",
+    "rejected_annotations",
+    "class_mapping",
+    "dataset_statistics",
+    "trained_checkpoint",
+    "evaluation_report",
+    "onnx_model",
+    "parity_report",
+    "released_model",
+}
+FILES = {
+    "validated_annotations": {"annotations.parquet", "summary.json"},
+    "rejected_annotations": {"rejected.parquet"},
+    "class_mapping": {"labels_mapping.json"},
+    "dataset_statistics": {"statistics.json", "classes.png", "sizes.png"},
+    "trained_checkpoint": {"model.ckpt", "training.json", "history.csv", "curves.png"},
+    "evaluation_report": {"report.json", "confusion.png", "predictions.png"},
+    "onnx_model": {"model.onnx", "labels_mapping.json"},
+    "parity_report": {"report.json"},
+    "released_model": {"model.onnx", "labels_mapping.json", "MODEL_CARD.md"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(
+    rendered: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dg.ExecuteInProcessResult, Store]:
+    """The whole graph, once, on a small dataset."""
+    artifacts = tmp_path_factory.mktemp("artifacts")
+    with dg.instance_for_test() as instance:
+        result = run_graph(rendered, artifacts, instance)
+    return result, Store(str(artifacts))
+
+
+def rewrite(data: Path, split: str, change: object) -> None:
+    """Passes each row of a split through a function; None removes the row."""
+    path = data / split / "annotations.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    changed = [change(number, row) for number, row in enumerate(rows)]  # type: ignore[operator]
+    lines = [json.dumps(row) for row in changed if row is not None]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def data(rendered: Path, tmp_path: Path) -> Path:
+    """A copy of the rendered dataset that a test may break."""
+    return Path(shutil.copytree(rendered, tmp_path / "data"))
+
+
+def test_every_asset_is_made_with_its_files(run) -> None:
+    result, store = run
+    assert result.success
+    assert materialized(result) == ALL_ASSETS
+    for asset, files in FILES.items():
+        assert files <= set(store.require(asset).manifest["files"])
+
+
+def test_the_checks_that_report_are_the_checks_that_are_declared(run) -> None:
+    result, _ = run
+    declared = {
+        (key.asset_key.to_user_string(), key.name)
+        for key in defs.resolve_asset_graph().asset_check_keys
+    }
+    assert set(check_results(result)) == declared
+    assert len(declared) == 21
+
+
+def test_no_blocking_check_fails_on_good_data(run) -> None:
+    result, _ = run
+    failed = [found for found in check_results(result).values() if not found.passed]
+    assert {found.severity for found in failed} <= {dg.AssetCheckSeverity.WARN}
+
+
+def test_the_data_version_is_the_artifacts_digest(run) -> None:
+    result, store = run
+    for event in result.get_asset_materialization_events():
+        version = event.materialization.tags["dagster/data_version"]
+        assert version == store.require(event.asset_key.to_user_string()).digest
+
+
+def test_provenance_leads_from_the_release_to_the_annotations(run) -> None:
+    _, store = run
+    release = store.require("released_model")
+    walked = {artifact.asset: artifact for artifact in walk_provenance(store, release)}
+    assert set(walked) == ALL_ASSETS - {"rejected_annotations"}
+    summary = walked["validated_annotations"].json("summary.json")
+    assert release.manifest["dataset_fingerprint"] == summary["fingerprint"]
+    assert release.manifest["recipe_hash"]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 17])
+def test_the_released_model_gives_logits_for_any_batch(run, batch: int) -> None:
+    _, store = run
+    model = store.require("released_model").file("model.onnx")
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).normal(size=(batch, 3, 32, 32))
+    (logits,) = session.run(["logits"], {"input": images.astype(np.float32)})
+    mapping = store.require("class_mapping").json("labels_mapping.json")
+    assert logits.shape == (batch, len(mapping))
+
+
+def test_a_run_that_nothing_changed_for_does_nothing_new(
+    rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    first = run_graph(rendered, tmp_path, instance)
+    versions = {asset: Store(str(tmp_path)).versions(asset) for asset in ALL_ASSETS}
+    second = run_graph(rendered, tmp_path, instance)
+    assert first.success
+    assert second.success
+    assert materialized(second) == ALL_ASSETS
+    for asset in ALL_ASSETS:
+        assert Store(str(tmp_path)).versions(asset) == versions[asset]
+    unchanged = [
+        event.materialization.metadata["unchanged"].value
+        for event in second.get_asset_materialization_events()
+    ]
+    assert unchanged == [True] * len(ALL_ASSETS)
+
+
+def test_relabelling_one_crop_retrains(
+    data: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    artifacts = tmp_path / "artifacts"
+    run_graph(data, artifacts, instance)
+    before = Store(str(artifacts)).require("trained_checkpoint")
+    rewrite(data, "train", lambda n, row: row | {"suffix": "8"} if n == 3 else row)
+    assert run_graph(data, artifacts, instance).success
+    after = Store(str(artifacts)).require("trained_checkpoint")
+    assert after.version != before.version
+    fingerprint = "dataset_fingerprint"
+    assert after.manifest[fingerprint] != before.manifest[fingerprint]
+
+
+def test_a_crop_replaced_behind_the_same_annotations_is_seen(
+    data: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    artifacts = tmp_path / "artifacts"
+    run_graph(data, artifacts, instance)
+    before = Store(str(artifacts)).require("validated_annotations")
+    first, second = sorted((data / "train" / "crops").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    run_graph(data, artifacts, instance)
+    assert Store(str(artifacts)).require("validated_annotations") != before
+
+
+def break_labels(data: Path) -> None:
+    rewrite(data, "train", lambda n, row: row | {"suffix": "x"} if n % 3 == 0 else row)
+
+
+def list_twice(data: Path) -> None:
+    path = data / "train" / "annotations.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    twice = [row | {"suffix": "8" if row["suffix"] != "8" else "9"} for row in rows[:60]]
+    path.write_text("\n".join(json.dumps(row) for row in rows + twice) + "\n")
+
+
+def label_unseen(data: Path) -> None:
+    rewrite(data, "valid", lambda n, row: row | {"suffix": "77"})
+
+
+def leak(data: Path) -> None:
+    for crop in (data / "train" / "crops").iterdir():
+        shutil.copy(crop, data / "valid" / "crops" / f"copy-{crop.name}")
+    train = (data / "train" / "annotations.jsonl").read_text()
+    with (data / "valid" / "annotations.jsonl").open("a") as file:
+        for line in train.splitlines()[:80]:
+            row = json.loads(line)
+            name = f"crops/copy-{Path(row['image']).name}"
+            file.write(json.dumps(row | {"image": name}) + "\n")
+
+
+def empty_valid(data: Path) -> None:
+    shutil.rmtree(data / "valid")
+
+
+@pytest.mark.parametrize(
+    ("breaking", "check"),
+    [
+        (break_labels, "rejected_rows_within_budget"),
+        (list_twice, "no_conflicting_labels"),
+        (label_unseen, "labels_known_in_train"),
+        (leak, "no_split_leakage"),
+        (empty_valid, "every_split_has_rows"),
+    ],
+)
+def test_a_broken_dataset_is_refused_before_anything_is_trained(
+    data: Path, tmp_path: Path, instance: dg.DagsterInstance, breaking, check: str
+) -> None:
+    breaking(data)
+    result = run_graph(data, tmp_path / "artifacts", instance)
+    assert not result.success
+    assert not check_results(result)["validated_annotations", check].passed
+    assert materialized(result) == {"validated_annotations", "rejected_annotations"}
+
+
+def test_the_pool_and_tags_of_the_training_op_are_set() -> None:
+    graph = defs.resolve_asset_graph()
+    node = graph.get(dg.AssetKey("trained_checkpoint"))
+    assert node.pools == {"gpu"}
+    assert {"gpu", "pytorch"} <= node.kinds
+    assert "nvidia.com/gpu" in json.dumps(dict(assets.trained_checkpoint.op.tags))
+
+
+@pytest.mark.parametrize("config", [{"epochs": 0}, {"model": "vgg"}, {"epoch": 3}])
+def test_a_recipe_out_of_range_is_refused(
+    rendered: Path, tmp_path: Path, instance: dg.DagsterInstance, config
+) -> None:
+    try:
+        result = run_graph(rendered, tmp_path, instance, recipe=config)
+    except dg.DagsterInvalidConfigError as error:
+        assert next(iter(config)) in str(error)
+        return
+    assert not result.success
+    assert "trained_checkpoint" not in materialized(result)
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data here")
+@pytest.mark.parametrize("policy", ["reject", "prefer_number"])
+def test_real_conflicts_are_named_and_no_image_is_lost(
+    tmp_path: Path, policy: str
+) -> None:
+    result = dg.materialize(
+        ASSETS[:2],
+        resources={
+            "dataset": Dataset(
+                root=str(REAL_DATA / "basketball"), conflict_policy=policy
+            ),
+            "artifacts": Artifacts(root=str(tmp_path)),
+        },
+    )
+    assert result.success
+    store = Store(str(tmp_path))
+    kept = pd.read_parquet(
+        store.require("validated_annotations").file("annotations.parquet")
+    )
+    rejected = pd.read_parquet(
+        store.require("rejected_annotations").file("rejected.parquet")
+    )
+    conflicts = rejected[rejected["reason"] == "label.conflict"]
+    assert conflicts["line"].min() > 0
+    if policy == "reject":
+        assert (len(kept), len(conflicts)) == (3208, 94)
+    else:
+        assert (len(kept), len(conflicts)) == (2891 + 364, 47)
+        assert set(conflicts["label"]) == {""}
