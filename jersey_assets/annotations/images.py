@@ -35,7 +35,7 @@ _OTHER_FORMATS = {
 }
 
 
-class ImageError(Exception):
+class ImageError(ValueError):
     """An image that cannot become a crop.
 
     Attributes:

@@ -62,15 +62,9 @@ def are_plain(images: list[str]) -> bool:
     A few substring searches over all of them at once; True is certain, False may only
     mean that somebody has to look closer.
     """
-    text = "\n" + "\n".join(images) + "\n"
-    if text.count("\n") != len(images) + 1:
+    joined = "".join(images)
+    if not joined.isprintable() or "\\" in joined or ":" in joined:
         return False
-    odd = ("//", "/.", "\n/", "\n.", "/\n", "\n\n", "\\", ":")
-    return not any(part in text for part in odd) and not _has_control(text)
-
-
-def _has_control(text: str) -> bool:
-    """Look for control characters other than the line feeds between paths."""
-    return not text.replace("\n", "").isprintable() and bool(
-        _CONTROL.search(text.replace("\n", ""))
-    )
+    text = "\n" + "\n".join(images) + "\n"
+    odd = ("//", "/.", "\n/", "\n.", "/\n", "\n\n")
+    return not any(part in text for part in odd)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jersey_assets.annotations import files, judgement, promises
+from jersey_assets.annotations.blocks import TEXT
 from jersey_assets.annotations.files import SPLITS, AnnotationError
 from jersey_assets.annotations.jsonl import Fault
 from jersey_assets.annotations.ledger import Ledger, open_ledger
@@ -27,7 +28,7 @@ from jersey_assets.annotations.probe import probe_images
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.reasons import WARNINGS, severity
 from jersey_assets.annotations.results import Validation, read_validation
-from jersey_assets.annotations.rows import TEXT, read_rows
+from jersey_assets.annotations.rows import read_rows
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.schema import (
     FINDING_COLUMNS,
@@ -157,7 +158,7 @@ def _validated_table(ledger: Ledger) -> pd.DataFrame:
             table["file"].to_numpy(), [f.path for f in ledger.reading.files]
         ),
         "line": table["line"],
-        "prefix": table["prefix"].cast(TEXT),
+        "prefix": table["prefix"],
         "metadata": table["metadata"],
         "width": pa.array(probed["width"].astype(np.int64)),
         "height": pa.array(probed["height"].astype(np.int64)),

@@ -252,7 +252,7 @@ def _nan_faults(seen: Observation) -> list[str]:
 
 
 def _batch_faults(seen: Observation) -> list[str]:
-    if _unanswered(seen):
+    if not seen.answers and not seen.errors:
         return _unanswered(seen)
     faults = _symbol_faults(seen)
     together = seen.answers.get("batch_17")

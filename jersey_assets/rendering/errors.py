@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class RenderError(Exception):
+class RenderError(ValueError):
     """What was asked for cannot be drawn; the message says what to do."""

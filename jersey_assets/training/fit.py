@@ -278,8 +278,8 @@ class _Module(pl.LightningModule):
                 {"params": rest, "weight_decay": 0.0},
             ],
             lr=self.recipe.learning_rate,
-            # Lightning cannot clip the fp16 scaler's gradients of a fused optimizer.
-            fused=self.recipe.precision != "16-mixed",
+            # In mixed precision Lightning refuses to clip a fused optimizer's gradients.
+            fused=self.recipe.precision == "32-true",
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]

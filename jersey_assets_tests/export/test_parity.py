@@ -13,8 +13,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from jersey_assets.export.latency import measure_latency
 from jersey_assets.export.metadata import ExportError
-from jersey_assets.export.parity import compare, verdicts
+from jersey_assets.export.parity import compare, verdicts, write_parity
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.crops import Crops
 from jersey_assets_tests.export.broken.surgery import change
@@ -115,6 +116,44 @@ def test_exchanged_classes_are_listed_with_crop_and_margin(
     if report["disagreements"]:
         assert report["disagreements"][0]["image"].startswith("crops/")
     assert "logits_within_tolerance" in failed(report)
+
+
+def test_unusual_images_are_compared_with_tolerances_of_their_own(
+    report: dict[str, Any],
+) -> None:
+    kinds = {row["kind"]: row for row in report["probes"]}
+    assert len(kinds) == 6
+    bright = kinds["a hundred times too bright"]
+    assert bright["tolerance"] > 10 * kinds["noise"]["tolerance"]
+    assert all(row["max_abs_error"] <= row["tolerance"] for row in kinds.values())
+    changed = copy.deepcopy(report)
+    changed["probes"][2]["max_abs_error"] = None
+    assert failed(changed) == {"logits_within_tolerance"}
+
+
+def test_the_report_is_written_with_latencies_and_figures(
+    small: Checkpoint, small_bytes: bytes, crops: Crops, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(small_bytes)
+    out = tmp_path / "report"
+    out.mkdir()
+    report = write_parity(model, small, crops, out)
+    assert json.loads((out / "report.json").read_text()) == report
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["errors.png", "logits.png", "report.json"]
+    runtimes = {row["runtime"] for row in report["latency"]}
+    assert len(runtimes) == 3
+    assert {row["batch_size"] for row in report["latency"]} == {1, 8, 32}
+
+
+def test_measuring_latency_leaves_torchs_threads_as_they_were(
+    small: Checkpoint, small_bytes: bytes
+) -> None:
+    before = torch.get_num_threads()
+    rows = measure_latency(small_bytes, small, seconds=0.0)
+    assert torch.get_num_threads() == before
+    assert all(row["images_per_second"] > 0 for row in rows)
 
 
 def test_a_tie_within_the_tolerance_is_no_disagreement(report: dict[str, Any]) -> None:

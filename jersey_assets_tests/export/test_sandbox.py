@@ -1,14 +1,12 @@
-"""Hostile files: a failed promise within the limits, never a hang or a crash of ours."""
+"""Hostile files: a failed promise within the limits, never a hang or a crash."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
@@ -22,12 +20,13 @@ from jersey_assets_tests.export.broken.surgery import (
 )
 
 LIMITS = Limits(seconds=4, memory_bytes=3 * 2**30)
+slow = pytest.mark.slow
 
 
 def check(path: Path, limits: Limits = LIMITS) -> str:
     """Checks that nothing which needs a run is promised; gives what the first says."""
     graph, logits, batches, _ = check_model(path, limits=limits)
-    assert not (graph.passed or logits.passed or batches.passed)
+    assert [graph.passed, logits.passed, batches.passed] == [False] * 3
     return graph.message
 
 
@@ -177,38 +176,36 @@ def zero_divided(model: ModelProto) -> ModelProto:
     )
 
 
-HOSTILE: list[tuple[Callable[[ModelProto], ModelProto], str]] = [
-    (endless_loop, "not finished after 4 s, while running"),
-    (heavy_work, "not finished after 4 s"),
-    (loop_that_doubles_its_state, ""),
-    (huge_constant, ""),
-    (huge_activation, ""),
-    (huge_picture, ""),
-    (weight_of_a_size_that_is_not_there, ""),
-    (graphs_within_graphs, ""),
-    (functions_that_call_each_other, ""),
-    (functions_that_multiply, ""),
-    (output_that_is_text, ""),
-    (output_that_is_a_list, ""),
-    (zero_divided, ""),
-]
-
-
 @pytest.mark.parametrize(
-    ("make", "says"), HOSTILE, ids=[make.__name__ for make, _ in HOSTILE]
+    "make",
+    [
+        huge_constant,
+        huge_picture,
+        weight_of_a_size_that_is_not_there,
+        functions_that_call_each_other,
+        output_that_is_text,
+        output_that_is_a_list,
+        zero_divided,
+        pytest.param(heavy_work, marks=slow),
+        pytest.param(huge_activation, marks=slow),
+        pytest.param(loop_that_doubles_its_state, marks=slow),
+        pytest.param(graphs_within_graphs, marks=slow),
+        pytest.param(functions_that_multiply, marks=slow),
+    ],
+    ids=lambda make: make.__name__,
 )
 def test_a_hostile_model_only_fails(
-    make: Callable[[ModelProto], ModelProto],
-    says: str,
-    proto: onnx.ModelProto,
-    tmp_path: Path,
+    make: Callable[[ModelProto], ModelProto], proto: ModelProto, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(make(proto).SerializeToString())
-    start = time.monotonic()
-    message = check(path)
-    print(round(time.monotonic() - start, 1), message)
-    assert says in message
+    assert check(path)
+
+
+def test_an_endless_model_is_ended_and_named(proto: ModelProto, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(endless_loop(proto).SerializeToString())
+    assert "not finished after 3 s" in check(path, Limits(seconds=3))
 
 
 def test_a_missing_file_a_folder_and_a_pipe_only_fail(tmp_path: Path) -> None:
@@ -220,16 +217,14 @@ def test_a_missing_file_a_folder_and_a_pipe_only_fail(tmp_path: Path) -> None:
     assert "not a regular file" in check(tmp_path / "zero.onnx")
 
 
-def test_a_file_above_the_limit_is_not_read(
-    proto: onnx.ModelProto, tmp_path: Path
-) -> None:
+def test_a_file_above_the_limit_is_not_read(proto: ModelProto, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     assert "at most 1000" in check(path, Limits(file_bytes=1000))
 
 
 def test_the_child_does_not_get_our_environment(
-    proto: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proto: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from jersey_assets.export import sandbox
 

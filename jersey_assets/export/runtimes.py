@@ -1,0 +1,64 @@
+"""The two runtimes that are compared, behind one signature: a batch in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from jersey_assets.export.metadata import ExportError
+from jersey_assets.export.numbers import Numbers
+
+# From normalized crops, float [n, 3, S, S], to logits [n, classes].
+Scorer = Callable[[NDArray[Any]], Numbers]
+
+
+def open_session(data: bytes, *, optimized: bool = True, threads: int = 0) -> Any:
+    """Loads a model in onnxruntime on the CPU.
+
+    Args:
+        data: the model file's content.
+        optimized: whether onnxruntime may rewrite the graph.
+        threads: that one operator may use, 0 = onnxruntime's own choice.
+
+    Raises:
+        ExportError: onnxruntime refuses it.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    if not optimized:
+        level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a dozen unrelated error types
+        raise ExportError(f"onnxruntime refuses the model: {error}") from error
+
+
+def onnx_scorer(session: Any) -> Scorer:
+    """Scores in onnxruntime, float32."""
+    return lambda batch: session.run(["logits"], {"input": batch})[0]
+
+
+def torch_scorer(network: torch.nn.Module, *, double: bool = False) -> Scorer:
+    """Scores in PyTorch, float32 or float64."""
+    dtype = torch.float64 if double else torch.float32
+
+    def score(batch: NDArray[Any]) -> Numbers:
+        network.to(dtype)
+        with torch.inference_mode():
+            logits: Numbers = network(torch.from_numpy(batch).to(dtype)).numpy()
+        return logits
+
+    return score
+
+
+def in_batches(score: Scorer, inputs: NDArray[Any], size: int) -> Numbers:
+    """Scores inputs in batches of a size, the last one smaller, as float64."""
+    parts = [score(inputs[i : i + size]) for i in range(0, len(inputs), size)]
+    return np.concatenate(parts).astype(np.float64)

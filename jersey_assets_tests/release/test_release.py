@@ -1,0 +1,139 @@
+"""The gate: only a model whose parts belong together and that is no worse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from jersey_assets.release.bundle import Candidate, model_card
+from jersey_assets.release.gate import ReleaseError, check_provenance, judge, mcnemar
+from jersey_assets.storage.store import Origin, Store
+from jersey_assets_tests.conftest import TINY_RECIPE, check_results, run_graph
+
+# Reads something after seconds; the other has hardly begun.
+GOOD = TINY_RECIPE | {"epochs": 30, "learning_rate": 0.004}
+BAD = TINY_RECIPE | {"epochs": 1, "learning_rate": 1e-7}
+
+
+@pytest.fixture(scope="module")
+def trained(
+    rendered: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dg.ExecuteInProcessResult, Path]:
+    """The artifacts of a run whose model reads some numbers."""
+    root = tmp_path_factory.mktemp("trained")
+    with dg.instance_for_test() as instance:
+        return run_graph(rendered, root, instance, recipe=GOOD), root
+
+
+@pytest.fixture
+def store(trained, tmp_path: Path) -> Store:
+    assert trained[0].success
+    return Store(str(shutil.copytree(trained[1], tmp_path / "artifacts")))
+
+
+@pytest.fixture
+def candidate(store: Store) -> Candidate:
+    return Candidate(
+        annotations=store.require("validated_annotations"),
+        class_mapping=store.require("class_mapping"),
+        checkpoint=store.require("trained_checkpoint"),
+        evaluation=store.require("evaluation_report"),
+        onnx_model=store.require("onnx_model"),
+        parity=store.require("parity_report"),
+    )
+
+
+def test_the_first_model_is_published(trained) -> None:
+    found = check_results(trained[0])["released_model", "not_worse_than_current"]
+    assert found.passed
+    assert found.description == "published: there is no release yet"
+
+
+def test_a_worse_model_is_not_published_and_the_current_one_stays(
+    store: Store, rendered: Path, instance: dg.DagsterInstance
+) -> None:
+    before = store.require("released_model")
+    result = run_graph(rendered, Path(store.root), instance, recipe=BAD)
+    found = check_results(result)["released_model", "not_worse_than_current"]
+    assert not found.passed
+    assert "not published" in found.description
+    assert store.require("released_model").version == before.version
+    assert store.versions("released_model") == [before.version]
+
+
+def test_an_equal_model_is_published(
+    store: Store, rendered: Path, candidate: Candidate
+) -> None:
+    verdict = judge(candidate, store.require("released_model"), store, rendered)
+    assert verdict.passed
+    assert verdict.facts["only_current_right"] == 0
+
+
+def test_the_bundle_holds_what_is_deployed(store: Store, candidate: Candidate) -> None:
+    release = store.require("released_model")
+    model = candidate.onnx_model.file("model.onnx").read_bytes()
+    assert release.file("model.onnx").read_bytes() == model
+    card = release.file("MODEL_CARD.md").read_text()
+    assert candidate.checkpoint.version in card
+    assert "| `\"00\"` |" in card
+
+
+def test_a_label_cannot_break_the_card(candidate: Candidate) -> None:
+    hostile = "|<script>`\n# x"
+    report = candidate.evaluation.json("report.json")
+    entry = next(iter(report["per_class"].values()))
+    folder = candidate.evaluation.folder
+    (folder / "report.json").write_text(
+        json.dumps(report | {"per_class": {hostile: entry}})
+    )
+    card = model_card(candidate)
+    assert "\n# x" not in card
+    assert "\\|<script>" in card
+
+
+def test_parts_of_two_runs_are_not_released(
+    store: Store, rendered: Path, candidate: Candidate, instance: dg.DagsterInstance
+) -> None:
+    run_graph(rendered, Path(store.root), instance, recipe=BAD)
+    mixed = replace(candidate, evaluation=store.require("evaluation_report"))
+    with pytest.raises(ReleaseError, match="materialize the whole chain again"):
+        check_provenance(mixed, store)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"passed": False}, "onnxruntime and PyTorch differ"),
+        ({"model_sha256": "0" * 64}, "compares other files"),
+    ],
+)
+def test_a_broken_parity_report_is_not_released(
+    store: Store, candidate: Candidate, change: dict[str, object], message: str
+) -> None:
+    report = candidate.parity.json("report.json") | change
+    inputs = tuple(
+        store.read(asset, entry["version"])
+        for asset, entry in candidate.parity.manifest["inputs"].items()
+    )
+    broken = store.publish(
+        "parity_report",
+        Origin("broken", inputs),
+        lambda folder: (folder / "report.json").write_text(json.dumps(report)),
+    )
+    with pytest.raises(ReleaseError, match=message):
+        check_provenance(replace(candidate, parity=broken), store)
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "chance"),
+    [(0, 0, 1.0), (1, 0, 0.5), (5, 0, 1 / 32), (0, 5, 1.0), (3, 1, 5 / 16)],
+)
+def test_mcnemar_is_the_exact_binomial_tail(
+    lost: int, won: int, chance: float
+) -> None:
+    assert mcnemar(lost, won) == pytest.approx(chance)

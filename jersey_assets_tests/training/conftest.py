@@ -1,0 +1,60 @@
+"""Small crops, loaded once, and a training on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from jersey_assets.annotations.rules import Rules
+from jersey_assets.annotations.validation import validate
+from jersey_assets.labels.mapping import class_mapping
+from jersey_assets.training.crops import Crops, load_crops
+from jersey_assets.training.fit import Epoch, Training, fit
+from jersey_assets.training.recipe import Recipe
+
+SIZE = 32
+STATISTICS = {"mean": [0.45, 0.43, 0.42], "std": [0.25, 0.24, 0.24]}
+
+
+@pytest.fixture(scope="session")
+def table(rendered: Path) -> pd.DataFrame:
+    """The validated table of the rendered dataset."""
+    return validate(rendered, Rules()).validated
+
+
+@pytest.fixture(scope="session")
+def labels(table: pd.DataFrame) -> list[str]:
+    return list(class_mapping(table))
+
+
+@pytest.fixture(scope="session")
+def train(rendered: Path, table: pd.DataFrame) -> Crops:
+    rows = table[table["split"] == "train"]
+    return load_crops(rendered, rows, class_mapping(table), SIZE)
+
+
+@pytest.fixture(scope="session")
+def valid(rendered: Path, table: pd.DataFrame) -> Crops:
+    rows = table[table["split"] == "valid"]
+    return load_crops(rendered, rows, class_mapping(table), SIZE)
+
+
+def quick_fit(
+    labels: list[str], train: Crops, valid: Crops, **knobs: object
+) -> Training:
+    """A real training of seconds."""
+    recipe = Recipe.model_validate(
+        {"image_size": SIZE, "epochs": 2, "batch_size": 32} | knobs
+    )
+    seen: list[Epoch] = []
+    return fit(
+        recipe, labels, train, valid, STATISTICS, lambda epoch, _: seen.append(epoch)
+    )
+
+
+@pytest.fixture(scope="session")
+def training(labels: list[str], train: Crops, valid: Crops) -> Training:
+    """Two epochs by the default recipe's other knobs."""
+    return quick_fit(labels, train, valid)

@@ -1,0 +1,59 @@
+"""Crops: what the table says, or an error."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from jersey_assets.annotations.images import decode_crop, resize_crop
+from jersey_assets.export.predict import normalize_crops
+from jersey_assets.labels.mapping import class_mapping
+from jersey_assets.training.crops import (
+    Crops,
+    CropsError,
+    evaluation_split,
+    load_crops,
+    normalize,
+)
+
+
+def test_crops_are_the_decoded_files_in_the_tables_order(
+    rendered: Path, table: pd.DataFrame, train: Crops
+) -> None:
+    rows = table[table["split"] == "train"]
+    mapping = class_mapping(table)
+    assert train.images.dtype == torch.uint8
+    assert train.targets.tolist() == [mapping[label] for label in rows["label"]]
+    last = (rendered / rows["image"].iloc[-1]).read_bytes()
+    expected = resize_crop(decode_crop(last), 32)
+    assert np.array_equal(train.images[-1].permute(1, 2, 0).numpy(), expected)
+
+
+def test_a_crop_that_changed_since_validation_is_refused(
+    rendered: Path, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(rendered, tmp_path / "data"))
+    rows = table[table["split"] == "valid"]
+    changed = data / rows["image"].iloc[3]
+    changed.write_bytes((data / rows["image"].iloc[4]).read_bytes())
+    with pytest.raises(CropsError, match="changed since it was validated"):
+        load_crops(data, rows, class_mapping(table), 32)
+
+
+def test_models_are_judged_on_test_or_else_on_valid(table: pd.DataFrame) -> None:
+    assert evaluation_split(table) == "test"
+    assert evaluation_split(table[table["split"] != "test"]) == "valid"
+
+
+def test_training_and_deployment_normalize_alike(train: Crops) -> None:
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    ours = normalize(train.images[:8], mean, std).numpy()
+    theirs = normalize_crops(
+        train.images[:8].permute(0, 2, 3, 1).contiguous().numpy(), mean, std
+    )
+    assert np.array_equal(ours, theirs)
