@@ -8,8 +8,9 @@ the large ones are files of the artifact.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -197,19 +198,22 @@ def _findings(table: Any) -> dg.TableMetadataValue:
     return _table(table[columns].head(MAX_ROWS).to_dict("records"))
 
 
-def _table(rows: Any) -> dg.TableMetadataValue:
+def _table(rows: Iterable[Mapping[Any, Any]]) -> dg.TableMetadataValue:
     """A table of the first rows; numbers stay numbers, the rest becomes text."""
-    shown = [
-        {
-            str(key): value if isinstance(value, int | float) else str(value)
-            for key, value in row.items()
-            if value is not None
-        }
-        for _, row in zip(range(MAX_ROWS), rows, strict=False)
+    first = list(itertools.islice(rows, MAX_ROWS))
+    names = list(dict.fromkeys(str(key) for row in first for key in row))
+    records = [
+        dg.TableRecord({name: _cell(row.get(name)) for name in names}) for row in first
     ]
-    names = list(dict.fromkeys(key for row in shown for key in row))
-    schema = dg.TableSchema([dg.TableColumn(name) for name in names])
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in shown], schema)
+    return dg.MetadataValue.table(
+        records, dg.TableSchema([dg.TableColumn(name) for name in names])
+    )
+
+
+def _cell(value: Any) -> int | float | str:
+    if value is None:
+        return ""
+    return value if isinstance(value, int | float) else str(value)
 
 
 def _schema(table: Any) -> dg.TableSchema:

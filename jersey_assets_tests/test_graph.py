@@ -170,6 +170,16 @@ def test_a_crop_replaced_behind_the_same_annotations_is_seen(
     assert Store(str(artifacts)).require("validated_annotations") != before
 
 
+def test_a_label_that_the_evaluated_split_lacks_is_reported_as_such(
+    data: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    rewrite(data, "test", lambda n, row: None if row["suffix"] == "8" else row)
+    artifacts = tmp_path / "artifacts"
+    assert run_graph(data, artifacts, instance).success
+    report = Store(str(artifacts)).require("evaluation_report").json("report.json")
+    assert report["per_class"]["8"] == {"images": 0, "top1": None}
+
+
 def break_labels(data: Path) -> None:
     rewrite(data, "train", lambda n, row: row | {"suffix": "x"} if n % 3 == 0 else row)
 

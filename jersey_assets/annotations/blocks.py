@@ -25,11 +25,14 @@ from jersey_assets.annotations.rules import Rules
 TEXT = pa.large_string()
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     image: str
     suffix: str
     prefix: str | None = None
-    metadata: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = _ABSENT
 
 
 _decode_row = msgspec.json.Decoder(_Row).decode
@@ -71,13 +74,13 @@ class BlockDecoder:
         """
         text = b"\n".join(lines)
         # An escaped colon would be decoded, and counted, without being in the text.
-        if not _is_utf8(text) or rb"\u003" in text:
+        if not _is_utf8(text) or (b"\\" in text and rb"\u003" in text):
             return None
         if max(map(len, lines)) > self._rules.max_line_bytes:
             return None
         try:
             rows = list(map(_decode_row, lines))
-            metadata = [bytes(row.metadata) for row in rows]
+            metadata = [row.metadata for row in rows]
             colons = _metadata_colons(metadata, self._rules.max_depth)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
@@ -98,7 +101,7 @@ class BlockDecoder:
             ),
             pa.array(labels, TEXT),
             pa.array(prefixes, TEXT),
-            _text_or_null(metadata),
+            _text_or_null(list(map(bytes, metadata))),
         )
 
     def _are_labels(self, labels: set[str]) -> bool:
@@ -116,19 +119,19 @@ def _is_utf8(text: bytes) -> bool:
         return False
 
 
-def _metadata_colons(metadata: list[bytes], max_depth: int) -> int:
+def _metadata_colons(metadata: list[msgspec.Raw], max_depth: int) -> int:
     """Count the colons that metadata brings to its lines, its own keys included.
 
     Raises:
         msgspec.MsgspecError: one is no object, repeats a key or may nest too deeply.
     """
-    given = [text for text in metadata if text]
+    given = [raw for raw in metadata if raw is not _ABSENT]
     if not given:
         return 0
     values = list(map(_decode_object, given))
     text = b"".join(given)
     if b"[" in text or text.count(b"{") != len(given):
-        deepest = max(map(_brackets, given))
+        deepest = max(map(_brackets, map(bytes, given)))
         keys = sum(map(_colons, values))
     else:
         deepest = 1

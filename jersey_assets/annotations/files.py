@@ -158,16 +158,26 @@ def open_regular(folder: int, name: str) -> int:
     raise not_regular(mode)
 
 
-def read_descriptor(descriptor: int, limit: int | None = None) -> bytes:
-    """Read an open file to its end, or to one byte past `limit`; closes it."""
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        size = os.fstat(descriptor).st_size + 1
-        wanted = size if limit is None else min(size, limit + 1)
-        data = stream.read(wanted) or b""
-        while len(data) == wanted and (limit is None or wanted <= limit):
-            wanted += _CHUNK_BYTES
-            data += stream.read(wanted - len(data)) or b""
-        return data
+def read_regular(
+    folder: int, name: str, limit: int | None = None
+) -> tuple[bytes, os.stat_result]:
+    """Read a regular file of an open folder, up to one byte past `limit`.
+
+    Returns:
+        Its bytes, and what `fstat` said before they were read.
+
+    Raises:
+        PathError: `path.missing`, `path.not_regular` or `path.unreadable`.
+    """
+    descriptor = open_regular(folder, name)
+    try:
+        status = os.fstat(descriptor)
+        size = status.st_size if limit is None else min(status.st_size, limit)
+        return os.read(descriptor, size + 1), status
+    except OSError as error:
+        raise path_error(error) from error
+    finally:
+        os.close(descriptor)
 
 
 def read_file(root: Path, relative: str) -> bytes:
@@ -186,7 +196,7 @@ def read_file(root: Path, relative: str) -> bytes:
         parent, name = os.path.split(real)
         folder = open_folder(base, parent)
         try:
-            return read_descriptor(open_regular(folder, name))
+            return read_regular(folder, name)[0]
         finally:
             os.close(folder)
     except PathError as error:
@@ -267,24 +277,26 @@ def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
             continue
         try:
             with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries)
-            for name in names:
-                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-                child = f"{path}/{name}"
-                if stat.S_ISLNK(mode):
-                    mode = _mode_behind_link(base, child)
-                if name.lower().endswith(".jsonl"):
-                    yield _annotation_file(base, split, child, mode)
-                if stat.S_ISDIR(mode):
-                    waiting.append(child)
+                for entry in entries:
+                    child = f"{path}/{entry.name}"
+                    # Folders hold mostly crops: their kind is known without a stat.
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    named = entry.name.lower().endswith(".jsonl")
+                    if not (named or is_folder or entry.is_symlink()):
+                        continue
+                    mode = _mode(base, child)
+                    if named:
+                        yield _annotation_file(base, split, child, mode)
+                    if stat.S_ISDIR(mode):
+                        waiting.append(child)
         except OSError as error:
             yield _unusable(split, path, error)
         finally:
             os.close(folder)
 
 
-def _mode_behind_link(base: str, path: str) -> int:
-    """Say what a link leads to; 0 where it leads out of the dataset or nowhere."""
+def _mode(base: str, path: str) -> int:
+    """Say what stands at a path, behind links; 0 where they lead out or nowhere."""
     try:
         return os.lstat(os.path.join(base, resolve(base, path))).st_mode
     except (PathError, OSError):

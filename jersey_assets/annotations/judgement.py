@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from jersey_assets.annotations import leakage
 from jersey_assets.annotations.files import SPLITS
 from jersey_assets.annotations.jsonl import Fault
 from jersey_assets.annotations.ledger import Ledger
-from jersey_assets.annotations.probe import thumbnails
+from jersey_assets.annotations.probe import standardized, thumbnails
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
 
@@ -198,6 +199,8 @@ def _nearest_pairs(
     found.extend(leakage.close_pairs(hashes[left], hashes[right]))
     pairs = np.unique(np.concatenate(found), axis=0)
     pairs = np.column_stack((left[pairs[:, 0]], right[pairs[:, 1]]))
+    small = standardized(ledger.probed["thumb"])
+    pairs = pairs[_correlation(small, ledger.crop[pairs]) >= leakage.MIN_CORRELATION]
     distance = np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
     pairs = pairs[np.lexsort((pairs[:, 1], distance, pairs[:, 0]))]
     _, start, inverse = np.unique(pairs[:, 0], return_index=True, return_inverse=True)
@@ -210,14 +213,24 @@ def _confirm(
     """Yield each left row once, with the right row that it resembles most."""
     rows, positions = np.unique(pairs, return_inverse=True)
     small = thumbnails(root, [ledger.path_of(row) for row in rows], rules)
-    positions = positions.reshape(-1, 2)
-    correlation = np.einsum("ij,ij->i", small[positions[:, 0]], small[positions[:, 1]])
+    correlation = _correlation(small, positions.reshape(-1, 2))
     best: dict[int, tuple[int, float]] = {}
     for (row, other), value in zip(pairs.tolist(), correlation.tolist(), strict=True):
         if value >= leakage.MIN_CORRELATION and value > best.get(row, (0, 0.0))[1]:
             best[row] = other, value
     for row, (other, value) in best.items():
         yield row, other, value
+
+
+def _correlation(
+    pictures: NDArray[np.float32], pairs: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Correlate pairs of standardized pictures, a few thousand at a time."""
+    parts = [
+        np.einsum("ij,ij->i", pictures[part[:, 0]], pictures[part[:, 1]])
+        for part in np.array_split(pairs, len(pairs) // 10_000 + 1)
+    ]
+    return np.concatenate(parts)
 
 
 def note_missing_splits(ledger: Ledger, top: set[str]) -> None:

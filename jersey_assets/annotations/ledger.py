@@ -124,6 +124,8 @@ def open_ledger(reading: Reading) -> Ledger:
 
 def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     """Number the distinct values of a column; null becomes -1."""
+    if column.null_count == 0 and len(pc.unique(column)) == len(column):
+        return np.arange(len(column), dtype=np.int32), column.combine_chunks()
     chunks = column.dictionary_encode().chunks
     if not chunks:
         return np.zeros(0, np.int32), pa.array([], column.type)

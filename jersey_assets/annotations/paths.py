@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from collections.abc import Sequence
 
 from jersey_assets.annotations.jsonl import Fault, shorten
 
@@ -56,15 +57,12 @@ def image_path(folder: str, image: str) -> str | Fault:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-def are_plain(images: list[str]) -> bool:
-    r"""Say whether `image_path` would only join all of these.
+def are_plain(images: Sequence[str]) -> bool:
+    """Say whether `image_path` would only join all of these.
 
-    A few substring searches over all of them at once; True is certain, False may only
-    mean that somebody has to look closer.
+    A few searches over all of them at once; True is certain, False may only mean that
+    somebody has to look closer.
     """
-    joined = "".join(images)
-    if not joined.isprintable() or "\\" in joined or ":" in joined:
-        return False
-    text = "\n" + "\n".join(images) + "\n"
-    odd = ("//", "/.", "\n/", "\n.", "/\n", "\n\n")
-    return not any(part in text for part in odd)
+    text = f"/{'/'.join(images)}/"
+    odd = "//" in text or "/." in text or ":" in text or "\\" in text
+    return not odd and text.isprintable()

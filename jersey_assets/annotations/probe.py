@@ -1,15 +1,21 @@
 """The image probe: opens each crop once, decodes it fully and measures it.
 
-Imports no tables, so that worker processes of `probing` start fast.
+Runs in this process for a handful of images; for many, `probing` starts it as a
+program of its own, which is why it imports no tables. Such a worker reads one JSON
+line of paths after the other and answers each with a line of JSON and the raw bytes of
+the measurements; it ends when its input does, so it cannot outlive a killed parent.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +44,15 @@ PROBED = np.dtype(
         ("sha256", "V32"),
         ("pixels", "V32"),
         ("dhash", "<u8"),
+        ("thumb", "u1", (72,)),
         ("dull", "?"),
         ("flat", "?"),
     ]
 )
 """What is known of a crop: its file's signature, its size in pixels after the EXIF
 orientation, the sha256 of the file and of size and RGB pixels, the 64-bit difference
-hash, whether that hash means little (`dull`), whether nothing can be seen (`flat`)."""
+hash and the grey 8 x 9 thumbnail that it comes from, whether that hash means little
+(`dull`) and whether nothing can be seen (`flat`)."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +77,19 @@ def probe_images(root: str, paths: Sequence[str], rules: Rules) -> Probed:
         rules: limits on bytes and pixels.
     """
     values = np.zeros(len(paths), PROBED)
-    thumbs = np.zeros((len(paths), 8, 9, 3), np.uint8)
+    good: list[int] = []
+    found: list[_Measured] = []
     faults: dict[int, tuple[str, str]] = {}
     with CropReader(root, rules) as crops:
         for position, path in enumerate(paths):
             try:
-                values[position], thumbs[position] = _measure(crops, path)
+                found.append(_measure(crops, path))
+                good.append(position)
             except (ImageError, files.PathError) as error:
                 faults[position] = error.reason, str(error)
-        _hash_thumbs(values, thumbs)
+        values[good] = _collect(found)
         for position in np.flatnonzero(values["dull"]).tolist():
-            if position not in faults:
-                values["flat"][position] = _is_flat(crops, paths[position])
+            values["flat"][position] = _is_flat(crops, paths[position])
     return Probed(values, faults)
 
 
@@ -100,10 +109,15 @@ def thumbnails(root: str, paths: Sequence[str], rules: Rules) -> NDArray[np.floa
                 continue
             grey = image.convert("L").resize((32, 32), Image.Resampling.BOX)
             small[position] = np.asarray(grey, np.float32).ravel()
-    small -= small.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(small, axis=1, keepdims=True)
-    small /= np.maximum(length, 1e-6)
-    return small
+    return standardized(small)
+
+
+def standardized(pictures: NDArray[Any]) -> NDArray[np.float32]:
+    """Shift and scale each row, so that a dot product of two is their correlation."""
+    values = pictures.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+    return values
 
 
 class CropReader:
@@ -138,15 +152,13 @@ class CropReader:
             PathError: it is missing, no regular file or unreadable.
             ImageError: `image.too_large`, by bytes.
         """
-        parent, name = os.path.split(path)
+        parent, _, name = path.rpartition("/")
         try:
             if self._folder < 0 or parent != self._parent:
                 folder = files.open_folder(self._root, parent)
                 self.__exit__(None, None, None)
                 self._parent, self._folder = parent, folder
-            descriptor = files.open_regular(self._folder, name)
-            status = os.fstat(descriptor)
-            data = files.read_descriptor(descriptor, self._limit)
+            data, status = files.read_regular(self._folder, name, self._limit)
         except OSError as error:
             raise files.path_error(error) from error
         if len(data) > self._limit:
@@ -158,24 +170,43 @@ class CropReader:
         return data, status
 
 
-def _measure(
-    crops: CropReader, path: str
-) -> tuple[tuple[object, ...], NDArray[np.uint8]]:
+class _Measured(NamedTuple):
+    """What was measured of one crop."""
+
+    status: os.stat_result
+    size: tuple[int, int]
+    file: bytes
+    pixels: bytes
+    thumb: bytes
+
+
+def _measure(crops: CropReader, path: str) -> _Measured:
     data, status = crops.read(path)
     image = decode_crop(data, crops.max_pixels)
     pixels = hashlib.sha256(b"%dx%d:" % image.size)
     pixels.update(image.tobytes())
-    small = image.resize((9, 8), Image.Resampling.BOX).tobytes()
-    value = (
-        *signature(status),
-        *image.size,
-        hashlib.sha256(data).digest(),
-        pixels.digest(),
-        0,
-        False,
-        False,
-    )
-    return value, np.frombuffer(small, np.uint8).reshape(8, 9, 3)
+    small = image.resize((9, 8), Image.Resampling.BOX)
+    file = hashlib.sha256(data).digest()
+    return _Measured(status, image.size, file, pixels.digest(), small.tobytes())
+
+
+def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
+    """Turn measurements into an array, hashing all thumbnails at once."""
+    values = np.zeros(len(found), PROBED)
+    signatures = np.array([signature(m.status) for m in found], np.int64)
+    for name, column in zip(SIGNATURE, signatures.reshape(-1, 5).T, strict=True):
+        values[name] = column
+    values["width"] = [measured.size[0] for measured in found]
+    values["height"] = [measured.size[1] for measured in found]
+    values["sha256"] = np.frombuffer(b"".join(m.file for m in found), "V32")
+    values["pixels"] = np.frombuffer(b"".join(m.pixels for m in found), "V32")
+    thumbs = np.frombuffer(b"".join(m.thumb for m in found), np.uint8)
+    grey = thumbs.reshape(-1, 8, 9, 3) @ _GREY
+    brighter = (grey[:, :, 1:] > grey[:, :, :-1]).reshape(-1, 64)
+    values["dhash"] = np.packbits(brighter, axis=1).view(">u8").ravel()
+    values["thumb"] = grey.reshape(-1, 72)
+    values["dull"] = values["thumb"].std(axis=1) < _DULL
+    return values
 
 
 def signature(status: os.stat_result) -> tuple[int, int, int, int, int]:
@@ -189,16 +220,29 @@ def signature(status: os.stat_result) -> tuple[int, int, int, int, int]:
     )
 
 
-def _hash_thumbs(values: NDArray[np.void], thumbs: NDArray[np.uint8]) -> None:
-    """Compute the difference hashes of a whole batch at once."""
-    grey = thumbs @ _GREY
-    brighter = (grey[:, :, 1:] > grey[:, :, :-1]).reshape(-1, 64)
-    values["dhash"] = np.packbits(brighter, axis=1).view(">u8").ravel()
-    values["dull"] = grey.reshape(-1, 72).std(axis=1) < _DULL
-
-
 def _is_flat(crops: CropReader, path: str) -> bool:
     """Look at all pixels of a crop whose thumbnail is even."""
     image = decode_crop(crops.read(path)[0], crops.max_pixels)
     spans = [image.getchannel(band).getextrema() for band in range(3)]
     return all(float(high) - float(low) <= _FLAT_RANGE for low, high in spans)  # type: ignore[arg-type]
+
+
+def settings_line(root: str, rules: Rules) -> bytes:
+    """Write the first line that a worker reads."""
+    return json.dumps({"root": root, "rules": asdict(rules)}).encode() + b"\n"
+
+
+def _serve() -> None:
+    """Answer until the input ends."""
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    settings = json.loads(questions.readline())
+    rules = Rules(**settings["rules"])
+    for question in questions:
+        probed = probe_images(settings["root"], json.loads(question), rules)
+        answers.write(json.dumps(probed.faults).encode() + b"\n")
+        answers.write(probed.values.tobytes())
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()

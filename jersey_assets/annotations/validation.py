@@ -24,7 +24,8 @@ from jersey_assets.annotations.files import SPLITS, AnnotationError
 from jersey_assets.annotations.jsonl import Fault
 from jersey_assets.annotations.ledger import Ledger, open_ledger
 from jersey_assets.annotations.lookup import look_up
-from jersey_assets.annotations.probe import probe_images
+from jersey_assets.annotations.probe import SIGNATURE
+from jersey_assets.annotations.probing import probe_all
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.reasons import WARNINGS, severity
 from jersey_assets.annotations.results import Validation, read_validation
@@ -43,6 +44,7 @@ def validate(
     root: Path,
     rules: Rules,
     progress: Callable[[str], None] | None = None,
+    cache: Path | None = None,
 ) -> Validation:
     """Judge every annotation below a dataset's root.
 
@@ -50,6 +52,8 @@ def validate(
         root: folder that holds train/, valid/ (or val/) and, optionally, test/.
         rules: what is accepted.
         progress: called with a sentence, at most once a second.
+        cache: a file that remembers what was found in images, so that validating again
+            costs what changed; safe to delete, made where it is missing.
 
     Raises:
         AnnotationError: the root is missing or not a folder; everything else that is
@@ -58,7 +62,7 @@ def validate(
     said = Progress(progress)
     base = files.real_root(root)
     ledger = open_ledger(read_rows(root, rules, said))
-    _enter_crops(ledger, base, rules, said)
+    _enter_crops(ledger, base, rules, said, cache)
     judgement.set_conflicts_aside(ledger, rules)
     judgement.set_exact_leaks_aside(ledger)
     judgement.merge_duplicates(ledger)
@@ -73,14 +77,20 @@ def validate(
     return _settle(ledger, rules)
 
 
-def _enter_crops(ledger: Ledger, root: str, rules: Rules, progress: Progress) -> None:
+def _enter_crops(
+    ledger: Ledger, root: str, rules: Rules, progress: Progress, cache: Path | None
+) -> None:
     """Find the real file behind each image path, probe it, set faulty rows aside."""
     found = look_up(root, ledger.images.to_pylist(), progress)
     _blame(ledger, ledger.image, ledger.images, found.faults)
     real = pa.array(found.real, TEXT).dictionary_encode()
     crop_of_image = np.append(pc.fill_null(real.indices, -1), -1).astype(np.int32)
     ledger.crop, ledger.paths = crop_of_image[ledger.image], real.dictionary
-    probed = probe_images(root, ledger.paths.to_pylist(), rules)
+    signatures = np.zeros((len(ledger.paths), len(SIGNATURE)), np.int64)
+    exists = crop_of_image[:-1] >= 0
+    signatures[crop_of_image[:-1][exists]] = found.signatures[exists]
+    paths = ledger.paths.to_pylist()
+    probed = probe_all(root, paths, signatures, rules, progress, cache)
     ledger.probed = probed.values
     faults = probed.faults | _shape_faults(ledger.probed, rules)
     _blame(ledger, ledger.crop, ledger.paths, faults)

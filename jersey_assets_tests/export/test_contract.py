@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
+import torch
 
 from jersey_assets.export.contract import check_model
 from jersey_assets.training.checkpoint import Checkpoint
@@ -38,6 +40,30 @@ def test_without_a_checkpoint_its_weights_are_not_judged(resnet_folder: Path) ->
     verdicts = check_model(resnet_folder / "model.onnx")
     assert [verdict.name for verdict in verdicts] == [*NAMES[:3], NAMES[4]]
     assert all(verdict.passed for verdict in verdicts)
+
+
+@pytest.mark.parametrize("nudge", [0.0, 1e-7])
+def test_raw_weights_that_equal_the_averaged_ones_are_no_fault(
+    nudge: float, small: Checkpoint, small_bytes: bytes, tmp_path: Path
+) -> None:
+    close = {
+        name: value * (1 + nudge) if value.is_floating_point() else value
+        for name, value in small.state_dict.items()
+    }
+    (tmp_path / "model.onnx").write_bytes(small_bytes)
+    verdicts = check_model(
+        tmp_path / "model.onnx", replace(small, raw_state_dict=close)
+    )
+    assert [v.message for v in verdicts if not v.passed] == []
+
+
+def test_a_checkpoint_of_nan_matches_no_model(
+    small: Checkpoint, small_bytes: bytes, tmp_path: Path
+) -> None:
+    bad = {k: torch.full_like(v, torch.nan) for k, v in small.state_dict.items()}
+    (tmp_path / "model.onnx").write_bytes(small_bytes)
+    verdicts = check_model(tmp_path / "model.onnx", replace(small, state_dict=bad))
+    assert {v.name for v in verdicts if not v.passed} == {"weights_match_checkpoint"}
 
 
 @pytest.mark.parametrize("name", GOOD)
