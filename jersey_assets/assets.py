@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -23,6 +23,9 @@ from jersey_assets.training.recipe import Recipe
 if TYPE_CHECKING:
     from jersey_assets.training.fit import Epoch
 
+# One group: with more, the lineage page opens collapsed.
+GROUP = "jersey_numbers"
+
 # Only Dagster's Kubernetes launcher and executor read this; a laptop ignores it.
 GPU_TAGS = {
     "dagster-k8s/config": {
@@ -31,17 +34,7 @@ GPU_TAGS = {
 }
 
 
-def _of_room(room: str, *kinds: str) -> dict[str, Any]:
-    """What the assets of one room share."""
-    return {
-        # One group: with more, the lineage page opens collapsed.
-        "group_name": "jersey_numbers",
-        "code_version": code_version(room),
-        "kinds": set(kinds),
-    }
-
-
-@dg.observable_source_asset(group_name="jersey_numbers")
+@dg.observable_source_asset(group_name=GROUP)
 def annotation_files(dataset: Dataset) -> dg.ObserveResult:
     """The JSONL files below the dataset root, as people put them there.
 
@@ -66,7 +59,9 @@ def annotation_files(dataset: Dataset) -> dg.ObserveResult:
             "split, image, its size and hashes. Every later asset reads crops by this "
             "table and nothing else. Rows that do not hold are in "
             "`rejected_annotations`; the checks say whether there are too many.",
-            **_of_room("annotations", "pandera", "parquet"),
+            group_name=GROUP,
+            code_version=code_version("annotations"),
+            kinds={"pandera", "parquet"},
         ),
         dg.AssetSpec(
             "rejected_annotations",
@@ -74,7 +69,9 @@ def annotation_files(dataset: Dataset) -> dg.ObserveResult:
             description="Every annotation that was set aside, with file, line, field, "
             "value, reason and what to do about it. Nothing is dropped or repaired in "
             "silence: rows read = kept + set aside + merged duplicates.",
-            **_of_room("annotations", "parquet"),
+            group_name=GROUP,
+            code_version=code_version("annotations"),
+            kinds={"parquet"},
         ),
     ]
 )
@@ -101,7 +98,12 @@ def annotations(
         )
 
 
-@dg.asset(deps=["validated_annotations"], **_of_room("labels", "json"))
+@dg.asset(
+    deps=["validated_annotations"],
+    group_name=GROUP,
+    code_version=code_version("labels"),
+    kinds={"json"},
+)
 def class_mapping(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -123,7 +125,12 @@ def class_mapping(
     )
 
 
-@dg.asset(deps=["validated_annotations"], **_of_room("labels", "json", "matplotlib"))
+@dg.asset(
+    deps=["validated_annotations"],
+    group_name=GROUP,
+    code_version=code_version("labels"),
+    kinds={"json", "matplotlib"},
+)
 def dataset_statistics(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -148,8 +155,10 @@ def dataset_statistics(
     deps=["validated_annotations", "class_mapping", "dataset_statistics"],
     pool="gpu",
     op_tags=GPU_TAGS,
-    config_schema=config_class(Recipe).to_config_schema(),
-    **_of_room("training", "gpu", "pytorch", "lightning"),
+    config_schema=config_class(Recipe).to_fields_dict(),
+    group_name=GROUP,
+    code_version=code_version("training"),
+    kinds={"gpu", "pytorch", "lightning"},
 )
 def trained_checkpoint(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
@@ -196,7 +205,9 @@ def trained_checkpoint(
 
 @dg.asset(
     deps=["validated_annotations", "class_mapping", "trained_checkpoint"],
-    **_of_room("training", "pytorch", "matplotlib"),
+    group_name=GROUP,
+    code_version=code_version("training"),
+    kinds={"pytorch", "matplotlib"},
 )
 def evaluation_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
@@ -226,7 +237,12 @@ def evaluation_report(
     return desk.publish("evaluation_report", "training", make)
 
 
-@dg.asset(deps=["class_mapping", "trained_checkpoint"], **_of_room("export", "onnx"))
+@dg.asset(
+    deps=["class_mapping", "trained_checkpoint"],
+    group_name=GROUP,
+    code_version=code_version("export"),
+    kinds={"onnx"},
+)
 def onnx_model(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -255,12 +271,14 @@ def onnx_model(
 
 @dg.asset(
     deps=["validated_annotations", "class_mapping", "trained_checkpoint", "onnx_model"],
-    **_of_room("export", "onnxruntime", "matplotlib"),
+    group_name=GROUP,
+    code_version=code_version("export"),
+    kinds={"onnxruntime", "matplotlib"},
 )
 def parity_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
-    """onnxruntime against PyTorch on the same crops: how far the logits differ,
+    """Onnxruntime against PyTorch on the same crops: how far the logits differ,
     whether the answers do, and whether a row depends on its batch.
     """
     import pandas as pd
@@ -303,7 +321,9 @@ def parity_report(
             "current release, beyond sampling noise; otherwise the current one stays.",
         )
     ],
-    **_of_room("release", "onnx", "markdown"),
+    group_name=GROUP,
+    code_version=code_version("release"),
+    kinds={"onnx", "markdown"},
 )
 def released_model(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts

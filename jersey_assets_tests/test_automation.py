@@ -57,9 +57,7 @@ def test_annotations_that_nothing_was_trained_on_are_asked_for_once(
 def test_annotations_already_trained_on_are_not_asked_for(
     sensor: Sensor, rendered: Path, tmp_path: Path
 ) -> None:
-    assert run_graph(
-        tmp_path / "data", tmp_path / "artifacts", sensor.instance
-    ).success
+    assert run_graph(tmp_path / "data", tmp_path / "artifacts", sensor.instance).success
     assert sensor.tick() == []
 
 

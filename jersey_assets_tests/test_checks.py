@@ -114,8 +114,10 @@ def drop_a_weight(model: onnx.ModelProto) -> None:
 
 
 def double_a_weight(model: onnx.ModelProto) -> None:
-    tensor = next(t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT)
-    tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), tensor.name))
+    weights = model.graph.initializer
+    tensor = next(t for t in weights if t.data_type == TensorProto.FLOAT)
+    doubled = 2 * numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(doubled, tensor.name))
 
 
 def swap_labels(mapping: dict) -> None:

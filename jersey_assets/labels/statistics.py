@@ -106,7 +106,9 @@ def _metadata_distributions(column: pd.Series[str]) -> dict[str, dict[str, int]]
     found = {}
     for key in sorted(map(str, rows.columns)):
         counts = rows[key].dropna().astype(str).value_counts()
-        shown = {value: int(count) for value, count in counts[:_SHOWN_VALUES].items()}
+        shown = {
+            str(value): int(count) for value, count in counts[:_SHOWN_VALUES].items()
+        }
         if len(counts) > _SHOWN_VALUES:
             shown["(other)"] = int(counts[_SHOWN_VALUES:].sum())
         found[key] = shown

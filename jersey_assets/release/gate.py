@@ -112,7 +112,7 @@ def mcnemar(lost: int, won: int) -> float:
     """
     differing = lost + won
     ways = sum(math.comb(differing, k) for k in range(lost, differing + 1))
-    return ways / 2**differing
+    return float(ways / 2**differing)
 
 
 def _right_answers(model: Artifact, rows: pd.DataFrame, root: Path) -> Sequence[bool]:

@@ -281,7 +281,7 @@ class Store:
         if self._is_local:
             return Path(location)
         folder = Path(tempfile.gettempdir()) / f"jersey-cache-{os.getuid()}"
-        folder = folder / manifest["digest"]
+        folder = folder / str(manifest["digest"])
         if not folder.is_dir():
             folder.parent.mkdir(mode=0o700, exist_ok=True)
             partial = Path(tempfile.mkdtemp(dir=folder.parent))

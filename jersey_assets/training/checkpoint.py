@@ -18,6 +18,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from jersey_assets.training.crops import three_channels
 from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
 
@@ -115,8 +116,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(
             recipe=Recipe.model_validate(content["recipe"]),
             labels=tuple(content["labels"]),
-            mean=_three(content["mean"]),
-            std=_three(content["std"]),
+            mean=three_channels(content["mean"]),
+            std=three_channels(content["std"]),
             ema_step=content["ema_step"],
             valid_top1=content["valid_top1"],
             valid_loss=content["valid_loss"],
@@ -134,8 +135,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: not a checkpoint of this project: {error}"
         ) from error
-
-
-def _three(values: list[float]) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue

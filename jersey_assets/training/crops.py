@@ -76,6 +76,16 @@ def load_crops(
     )
 
 
+def three_channels(values: Sequence[float]) -> tuple[float, float, float]:
+    """Takes one value for each of red, green and blue.
+
+    Raises:
+        ValueError: there are not three.
+    """
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Turns crops into network input.
 

@@ -112,10 +112,10 @@ def evaluate(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = checkpoint.build_model(raw=raw).to(device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
     logits = []
     with torch.inference_mode():
-        for batch in crops.images.split(BATCH_SIZE):
+        for batch in torch.split(crops.images, BATCH_SIZE):
             inputs = normalize(batch.to(device), checkpoint.mean, checkpoint.std)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             logits.append(model(inputs).float().cpu())

@@ -25,7 +25,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from jersey_assets.training.augment import augment
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.crops import Crops, normalize
+from jersey_assets.training.crops import Crops, normalize, three_channels
 from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.model import build_model, count_flops, count_parameters
 from jersey_assets.training.recipe import Recipe
@@ -116,7 +116,7 @@ def fit(
     """
     loaders = _loaders(recipe, train, valid)
     pl.seed_everything(recipe.seed, verbose=False)
-    mean, std = tuple(statistics["mean"]), tuple(statistics["std"])
+    mean, std = three_channels(statistics["mean"]), three_channels(statistics["std"])
     module = _Module(recipe, len(labels), mean, std, len(loaders[0]))
     history = _History(report, recipe.epochs)
     with TemporaryDirectory(prefix="jersey-fit-") as folder:
@@ -221,7 +221,7 @@ class _Module(pl.LightningModule):
         self.normalization = mean, std
         self.steps = recipe.epochs * steps_per_epoch
         network = build_model(recipe, num_classes)
-        self.model = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = network.to(memory_format=torch.channels_last)
         top5 = min(5, num_classes)
         self.train_loss, self.valid_loss = MeanMetric(), MeanMetric()
         self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
@@ -278,7 +278,7 @@ class _Module(pl.LightningModule):
                 {"params": rest, "weight_decay": 0.0},
             ],
             lr=self.recipe.learning_rate,
-            # In mixed precision Lightning refuses to clip a fused optimizer's gradients.
+            # In mixed precision Lightning cannot clip a fused optimizer's gradients.
             fused=self.recipe.precision == "32-true",
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate)
@@ -368,7 +368,7 @@ class _Batches(Sampler[Tensor]):
                 self.seed * 1_000_003 + self.epoch
             )
             order = torch.randperm(self.count, generator=generator)
-        yield from order.split(self.batch_size)[: len(self)]
+        yield from torch.split(order, self.batch_size)[: len(self)]
 
 
 def _loaders(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -48,7 +50,7 @@ class JerseyNet(nn.Module):
         super().__init__()
         widths = (32, 64, 128, 256)
         layers: list[nn.Module] = [_conv(3, widths[0], stride=2)]
-        for before, width in zip(widths, widths[1:], strict=False):
+        for before, width in itertools.pairwise(widths):
             layers += [_conv(before, width, stride=2), _Residual(width)]
         self.features = nn.Sequential(*layers)
         # Keeps where in the crop a shape was seen: 12 and 21 hold the same digits.
@@ -67,7 +69,7 @@ class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(_conv(width, width), _conv(width, width))
-        nn.init.zeros_(self.layers[1][1].weight)  # type: ignore[index, arg-type]
+        nn.init.zeros_(self.layers[1][1].weight)  # type: ignore[index]
 
     def forward(self, maps: Tensor) -> Tensor:
         added: Tensor = maps + self.layers(maps)

@@ -59,8 +59,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     )
     stem: Literal["small", "imagenet"] = Field(
         "small",
-        description="first layers of a ResNet: small = one 3x3 convolution of stride 2, for crops "
-        "of some 64 px; imagenet = torchvision's 7x7 and max pooling, for 224 px",
+        description="first layers of a ResNet: small = one 3x3 convolution of stride "
+        "2, for crops of some 64 px; imagenet = torchvision's, for 224 px",
     )
     image_size: int = Field(
         64, ge=32, le=512, description="side of the square input, px"

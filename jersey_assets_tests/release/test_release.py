@@ -80,7 +80,7 @@ def test_the_bundle_holds_what_is_deployed(store: Store, candidate: Candidate) -
     assert release.file("model.onnx").read_bytes() == model
     card = release.file("MODEL_CARD.md").read_text()
     assert candidate.checkpoint.version in card
-    assert "| `\"00\"` |" in card
+    assert '| `"00"` |' in card
 
 
 def test_a_label_cannot_break_the_card(candidate: Candidate) -> None:
@@ -133,7 +133,5 @@ def test_a_broken_parity_report_is_not_released(
     ("lost", "won", "chance"),
     [(0, 0, 1.0), (1, 0, 0.5), (5, 0, 1 / 32), (0, 5, 1.0), (3, 1, 5 / 16)],
 )
-def test_mcnemar_is_the_exact_binomial_tail(
-    lost: int, won: int, chance: float
-) -> None:
+def test_mcnemar_is_the_exact_binomial_tail(lost: int, won: int, chance: float) -> None:
     assert mcnemar(lost, won) == pytest.approx(chance)

@@ -82,9 +82,7 @@ def test_other_precisions_and_networks_train(
 
 
 def test_patience_stops_early(labels: list[str], train: Crops, valid: Crops) -> None:
-    stopped = quick_fit(
-        labels, train, valid, epochs=30, learning_rate=1e-9, patience=2
-    )
+    stopped = quick_fit(labels, train, valid, epochs=30, learning_rate=1e-9, patience=2)
     assert stopped.summary["epochs"] < 30
 
 
