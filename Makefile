@@ -3,7 +3,9 @@
 PYTHON ?= python3
 PRESET ?= quick
 CONFIG ?=
-DATA ?= $(or $(JERSEY_DATA_ROOT),data/sample)
+ifndef DATA
+DATA := $(or $(JERSEY_DATA_ROOT),data/sample)
+endif
 PORT ?= 3000
 
 export JERSEY_DATA_ROOT := $(abspath $(DATA))

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -169,12 +170,17 @@ class _ConsoleHandler(logging.Handler):
         for name in ("JERSEY_DATA_ROOT", "JERSEY_ARTIFACT_ROOT", "DAGSTER_HOME"):
             self._say(f"  {name:<24} {os.environ.get(name, '(not set)')}")
         self._say("\nWhat to do next")
-        if self._failed:
+        command = os.path.relpath(Path(sys.executable).with_name("jersey-assets"))
+        failed = {step for step, _ in self._failed}
+        if "annotation_checks" in failed:
+            root = os.environ.get("JERSEY_DATA_ROOT", "DATASET")
+            self._say(f"  {command} validate {root}    lists every fault by line")
+        elif failed:
             self._say("  read the first line marked ✗ or failed above, and run again")
         if "released_model" in self._facts:
             model = f"{self._facts['released_model']['path']}/model.onnx"
-            self._say(f"  jersey-assets predict {model} CROP.jpg")
-        self._say("  make ui    looks at the graph, the curves and the reports")
+            self._say(f"  {command} predict {model} CROP.jpg    reads a crop")
+        self._say("  make ui    shows the graph, the curves and the reports")
 
     def _say(self, text: str, style: str | None = None) -> None:
         codes = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
@@ -184,7 +190,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 def _is_warning(data: Any) -> bool:
-    return bool(data.severity == dg.AssetCheckSeverity.WARN or not data.blocking)
+    return bool(data.severity == dg.AssetCheckSeverity.WARN)
 
 
 def _cut(line: str) -> str:

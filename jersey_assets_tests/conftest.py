@@ -56,7 +56,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def run_graph(
     data: Path,
-    artifacts: Path,
+    artifacts: Path | str,
     instance: dg.DagsterInstance,
     recipe: Mapping[str, Any] = TINY_RECIPE,
     **dataset: Any,

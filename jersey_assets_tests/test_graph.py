@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from pathlib import Path
 
 import dagster as dg
@@ -142,6 +143,14 @@ def test_a_run_that_nothing_changed_for_does_nothing_new(
         for event in second.get_asset_materialization_events()
     ]
     assert unchanged == [True] * len(ALL_ASSETS)
+
+
+def test_the_graph_runs_on_a_store_that_is_no_disk(
+    rendered: Path, instance: dg.DagsterInstance
+) -> None:
+    root = f"memory://{uuid.uuid4().hex}"
+    assert run_graph(rendered, root, instance).success
+    assert Store(root).require("released_model").file("model.onnx").is_file()
 
 
 def test_relabelling_one_crop_retrains(

@@ -154,6 +154,8 @@ class Store:
             folder = self._local_copy(location, manifest)
             for name, entry in manifest["files"].items():
                 if _describe_file(folder / name) != entry:
+                    if not self._is_local:
+                        shutil.rmtree(folder)  # so that the next read fetches it
                     raise StorageError(
                         f"{location}/{name} is not the file that was published: its "
                         f"digest differs; materialize {asset} again"
@@ -210,6 +212,10 @@ class Store:
         Raises:
             StorageError: the version is missing or damaged.
         """
+        if version not in (known := self.versions(asset)):
+            raise StorageError(
+                f"{asset} has no version {version}; there are: {', '.join(known)}"
+            )
         self.read(asset, version)
         content = canonical_json({"version": version})
         target = f"{self._base}/{asset}/{CURRENT}"

@@ -88,8 +88,9 @@ def test_going_back_is_pointing_back(store: Store) -> None:
     store.publish("thing", Origin("2"), write_text("two"))
     store.point("thing", first.version)
     assert store.require("thing").file("a.txt").read_text() == "one"
-    with pytest.raises(StorageError):
-        store.point("thing", "no-such-version")
+    for unknown in ("no-such-version", "../thing", "", "current.json"):
+        with pytest.raises(StorageError, match="has no version"):
+            store.point("thing", unknown)
     assert store.require("thing").version == first.version
 
 
