@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from jersey_assets.publishing import Desk, materialized
+from jersey_assets.publishing import Desk, materialized, observe_input
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.run_config import config_class
 from jersey_assets.storage.code_version import code_version
@@ -83,8 +83,7 @@ def annotations(
 
     found = validate(dataset.path, dataset.rules(), context.log.info)
     fingerprint = found.summary["fingerprint"]
-    tags = {"dagster/data_version": fingerprint}
-    context.log_event(dg.AssetObservation(annotation_files.key, tags=tags))
+    observe_input(context, annotation_files.key, fingerprint)
     for asset, make in (
         ("validated_annotations", found.write_validated),
         ("rejected_annotations", found.write_rejected),
@@ -283,7 +282,7 @@ def parity_report(
     """
     import pandas as pd
 
-    from jersey_assets.export.parity import compare
+    from jersey_assets.export.parity import write_parity
     from jersey_assets.training.checkpoint import load_checkpoint
     from jersey_assets.training.crops import evaluation_split, load_crops
 
@@ -298,8 +297,7 @@ def parity_report(
         rows = rows[rows["split"] == evaluation_split(rows)]
         checkpoint = load_checkpoint(weights)
         crops = load_crops(dataset.path, rows, mapping, checkpoint.image_size)
-        report = compare(model, checkpoint, crops)
-        (folder / "report.json").write_bytes(canonical_json(report))
+        write_parity(model, checkpoint, crops, folder)
 
     return desk.publish("parity_report", "export", make)
 

@@ -87,6 +87,7 @@ def _class_mapping(artifact: Artifact) -> Metadata:
 def _statistics(artifact: Artifact) -> Metadata:
     statistics = artifact.json("statistics.json")
     return {
+        **_pictures(artifact),
         "images": _table(
             {"split": split, "images": count}
             for split, count in statistics["images"].items()
@@ -97,7 +98,6 @@ def _statistics(artifact: Artifact) -> Metadata:
         "median_height": statistics["height"]["median"],
         "mean": str(statistics["mean"]),
         "std": str(statistics["std"]),
-        **_pictures(artifact),
     }
 
 
@@ -105,27 +105,19 @@ def _training(artifact: Artifact) -> Metadata:
     training = artifact.json("training.json")
     size = artifact.manifest["files"]["model.ckpt"]["size"]
     return {
+        **_pictures(artifact),
         **{key: value for key, value in training.items() if key != "recipe"},
         "checkpoint_megabytes": round(size / 1e6, 1),
         "recipe": dg.MetadataValue.json(training["recipe"]),
-        **_pictures(artifact),
     }
 
 
 def _evaluation(artifact: Artifact) -> Metadata:
     report = artifact.json("report.json")
+    shown = ("split", "images", "top1", "top5", "loss", "num_classes", "ema_step")
     return {
-        key: report[key]
-        for key in (
-            "split",
-            "images",
-            "top1",
-            "top5",
-            "loss",
-            "num_classes",
-            "ema_step",
-        )
-    } | {
+        **_pictures(artifact),
+        **{key: report[key] for key in shown},
         "per_class": _table(
             {"label": json.dumps(label), **entry}
             for label, entry in report["per_class"].items()
@@ -133,7 +125,6 @@ def _evaluation(artifact: Artifact) -> Metadata:
         "mistakes": _table(
             row | {"label": json.dumps(row["label"])} for row in report["mistakes"]
         ),
-        **_pictures(artifact),
     }
 
 
@@ -149,7 +140,7 @@ def _onnx(artifact: Artifact) -> Metadata:
 def _parity(artifact: Artifact) -> Metadata:
     report = artifact.json("report.json")
     plain = {k: v for k, v in report.items() if isinstance(v, int | float | str)}
-    return {**plain, "report": dg.MetadataValue.json(report), **_pictures(artifact)}
+    return {**_pictures(artifact), **plain, "report": dg.MetadataValue.json(report)}
 
 
 def _release(artifact: Artifact) -> Metadata:

@@ -88,3 +88,16 @@ def materialized(
         data_version=dg.DataVersion(artifact.digest),
         check_results=check_results,
     )
+
+
+def observe_input(
+    context: dg.AssetExecutionContext, asset: dg.AssetKey, data_version: str
+) -> None:
+    """Tells Dagster which version of an external asset this step has read.
+
+    Without this the step would be linked to the version that was seen last before it
+    started, and the UI would call what it made out of date.
+    """
+    tags = {"dagster/data_version": data_version}
+    context.instance.report_runless_asset_event(dg.AssetObservation(asset, tags=tags))
+    context.get_step_execution_context().wipe_input_asset_version_info(asset)

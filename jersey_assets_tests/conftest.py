@@ -14,9 +14,6 @@ from jersey_assets import assets, checks
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.resources import Artifacts, Dataset
 
-# Small machines: several processes that each take all cores only wait for each other.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-
 REAL_DATA = Path(
     os.environ.get("JERSEY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
 )

@@ -44,7 +44,7 @@ FILES = {
     "trained_checkpoint": {"model.ckpt", "training.json", "history.csv", "curves.png"},
     "evaluation_report": {"report.json", "confusion.png", "predictions.png"},
     "onnx_model": {"model.onnx", "labels_mapping.json"},
-    "parity_report": {"report.json"},
+    "parity_report": {"report.json", "errors.png", "logits.png"},
     "released_model": {"model.onnx", "labels_mapping.json", "MODEL_CARD.md"},
 }
 
@@ -143,6 +143,18 @@ def test_a_run_that_nothing_changed_for_does_nothing_new(
         for event in second.get_asset_materialization_events()
     ]
     assert unchanged == [True] * len(ALL_ASSETS)
+
+
+def test_the_annotations_are_linked_to_the_files_that_the_run_read(
+    rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    run_graph(rendered, tmp_path, instance)
+    summary = Store(str(tmp_path)).require("validated_annotations").json("summary.json")
+    for asset in ("validated_annotations", "rejected_annotations"):
+        event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+        tags = event.asset_materialization.tags
+        read = tags["dagster/input_data_version/annotation_files"]
+        assert read == summary["fingerprint"]
 
 
 def test_the_graph_runs_on_a_store_that_is_no_disk(

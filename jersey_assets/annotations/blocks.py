@@ -76,21 +76,19 @@ class BlockDecoder:
         # An escaped colon would be decoded, and counted, without being in the text.
         if not _is_utf8(text) or (b"\\" in text and rb"\u003" in text):
             return None
-        if max(map(len, lines)) > self._rules.max_line_bytes:
+        longest = self._rules.max_line_bytes
+        if len(text) > longest and max(map(len, lines)) > longest:
             return None
         try:
-            rows = list(map(_decode_row, lines))
-            metadata = [row.metadata for row in rows]
+            rows = map(msgspec.structs.astuple, map(_decode_row, lines))
+            images, labels, prefixes, metadata = zip(*rows, strict=True)
             colons = _metadata_colons(metadata, self._rules.max_depth)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        images = [row.image for row in rows]
-        labels = [row.suffix for row in rows]
-        prefixes = [row.prefix for row in rows]
         # Every key brings a colon, so a repeated one, which msgspec overwrites in
         # silence, leaves more colons in the text than the rows account for.
         given = [prefix for prefix in prefixes if prefix is not None]
-        colons += 2 * len(rows) + len(given) + "".join(given).count(":")
+        colons += 2 * len(lines) + len(given) + "".join(given).count(":")
         if text.count(b":") != colons or not self._are_labels(set(labels)):
             return None
         if not are_plain(images):
@@ -119,7 +117,7 @@ def _is_utf8(text: bytes) -> bool:
         return False
 
 
-def _metadata_colons(metadata: list[msgspec.Raw], max_depth: int) -> int:
+def _metadata_colons(metadata: Sequence[msgspec.Raw], max_depth: int) -> int:
     """Count the colons that metadata brings to its lines, its own keys included.
 
     Raises:

@@ -215,7 +215,9 @@ def not_regular(mode: int) -> PathError:
         stat.S_IFBLK: "a device",
         stat.S_IFLNK: "a link",
     }
-    kind = kinds.get(stat.S_IFMT(mode), "no file")
+    kind = kinds.get(
+        stat.S_IFMT(mode), "a link that leads out of the dataset or nowhere"
+    )
     return PathError("path.not_regular", f"this is {kind}; name a regular file")
 
 
@@ -279,14 +281,9 @@ def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     child = f"{path}/{entry.name}"
-                    # Folders hold mostly crops: their kind is known without a stat.
-                    is_folder = entry.is_dir(follow_symlinks=False)
-                    named = entry.name.lower().endswith(".jsonl")
-                    if not (named or is_folder or entry.is_symlink()):
-                        continue
-                    mode = _mode(base, child)
-                    if named:
-                        yield _annotation_file(base, split, child, mode)
+                    behind, mode = _follow(base, f"{real}/{entry.name}", entry)
+                    if entry.name.lower().endswith(".jsonl"):
+                        yield _annotation_file(split, child, behind, mode)
                     if stat.S_ISDIR(mode):
                         waiting.append(child)
         except OSError as error:
@@ -295,18 +292,25 @@ def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
             os.close(folder)
 
 
-def _mode(base: str, path: str) -> int:
-    """Say what stands at a path, behind links; 0 where they lead out or nowhere."""
+def _follow(base: str, real: str, entry: os.DirEntry[str]) -> tuple[str, int]:
+    """Say what an entry really is: its real path and kind, no kind if it leads out.
+
+    Most entries are crops, whose kind the folder tells without a call for each.
+    """
+    if entry.is_file(follow_symlinks=False):
+        return real, stat.S_IFREG
+    if entry.is_dir(follow_symlinks=False):
+        return real, stat.S_IFDIR
     try:
-        return os.lstat(os.path.join(base, resolve(base, path))).st_mode
+        real = resolve(base, real)
+        return real, os.lstat(os.path.join(base, real)).st_mode
     except (PathError, OSError):
-        return 0
+        return real, 0
 
 
-def _annotation_file(base: str, split: str, path: str, mode: int) -> AnnotationFile:
+def _annotation_file(split: str, path: str, real: str, mode: int) -> AnnotationFile:
     try:
-        path.encode()
-        real = resolve(base, path)
+        f"{path}{real}".encode()
         if not stat.S_ISREG(mode):
             raise not_regular(mode)
     except (PathError, UnicodeEncodeError) as error:

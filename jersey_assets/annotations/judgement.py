@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 
 from jersey_assets.annotations import leakage
 from jersey_assets.annotations.files import SPLITS
-from jersey_assets.annotations.jsonl import Fault
+from jersey_assets.annotations.jsonl import Fault, shorten
 from jersey_assets.annotations.ledger import Ledger
-from jersey_assets.annotations.probe import standardized, thumbnails
+from jersey_assets.annotations.probe import thumbnails
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
 
 _LEADING_ZERO = re.compile("0+[1-9][0-9]*")
-_NEAREST = 8
-"""Near copies of one crop that are looked at, nearest hash first."""
+_NEAREST = 32
+"""Near copies of one valid or test crop that are looked at, nearest hash first."""
+
+_MIN_CORRELATION = 0.9
+"""Grey 32 x 32 thumbnails of copies correlate at least so much."""
 
 
 def set_conflicts_aside(ledger: Ledger, rules: Rules) -> None:
@@ -157,9 +160,8 @@ def warn_of_leading_zeros(ledger: Ledger) -> None:
 
 def warn_of_flat_crops(ledger: Ledger) -> None:
     """Warn of crops in which there is nothing to see."""
-    for row in np.flatnonzero(
-        ledger.kept & ledger.probed["flat"][ledger.crop]
-    ).tolist():
+    rows = np.flatnonzero(ledger.kept)
+    for row in rows[ledger.probed["flat"][ledger.crop[rows]]].tolist():
         message = "the crop shows one even colour; is it the right file?"
         ledger.warn(row, Fault("image.flat", message, "image", ledger.path_of(row)))
 
@@ -174,7 +176,7 @@ def warn_of_near_leaks(
         if not len(left) or not len(right):
             continue
         progress.say(f"looking for copies of {SPLITS[split]} crops in other splits")
-        pairs = _nearest_pairs(ledger, left, right)
+        pairs = _similar_pairs(ledger, left, right)
         for row, other, correlation in _confirm(ledger, root, rules, pairs):
             message = (
                 f"almost the same picture stands in {SPLITS[ledger.split[other]]} at "
@@ -190,21 +192,15 @@ def _comparable(ledger: Ledger, which: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.flatnonzero(ledger.kept & which & sharp[ledger.crop])
 
 
-def _nearest_pairs(
+def _similar_pairs(
     ledger: Ledger, left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Find rows with close hashes: int64 [n, 2], few per left row, nearest first."""
+    """Find rows whose hashes and thumbnails are close: int64 [n, 2]."""
     hashes = ledger.probed["dhash"][ledger.crop]
-    found = [np.zeros((0, 2), np.int64)]
-    found.extend(leakage.close_pairs(hashes[left], hashes[right]))
-    pairs = np.unique(np.concatenate(found), axis=0)
-    pairs = np.column_stack((left[pairs[:, 0]], right[pairs[:, 1]]))
-    small = standardized(ledger.probed["thumb"])
-    pairs = pairs[_correlation(small, ledger.crop[pairs]) >= leakage.MIN_CORRELATION]
-    distance = np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
-    pairs = pairs[np.lexsort((pairs[:, 1], distance, pairs[:, 0]))]
-    _, start, inverse = np.unique(pairs[:, 0], return_index=True, return_inverse=True)
-    return pairs[np.arange(len(pairs)) - start[inverse] < _NEAREST]
+    pairs = leakage.nearest_pairs(hashes[right], hashes[left], _NEAREST)
+    pairs = np.column_stack((left[pairs[:, 1]], right[pairs[:, 0]]))
+    alike = _correlation(ledger.probed["thumb"], ledger.crop[pairs])
+    return pairs[alike >= _MIN_CORRELATION]
 
 
 def _confirm(
@@ -216,21 +212,29 @@ def _confirm(
     correlation = _correlation(small, positions.reshape(-1, 2))
     best: dict[int, tuple[int, float]] = {}
     for (row, other), value in zip(pairs.tolist(), correlation.tolist(), strict=True):
-        if value >= leakage.MIN_CORRELATION and value > best.get(row, (0, 0.0))[1]:
+        if value >= _MIN_CORRELATION and value > best.get(row, (0, 0.0))[1]:
             best[row] = other, value
     for row, (other, value) in best.items():
         yield row, other, value
 
 
 def _correlation(
-    pictures: NDArray[np.float32], pairs: NDArray[Any]
+    pictures: NDArray[np.uint8], pairs: NDArray[Any]
 ) -> NDArray[np.float32]:
-    """Correlate pairs of standardized pictures, a few thousand at a time."""
-    parts = [
-        np.einsum("ij,ij->i", pictures[part[:, 0]], pictures[part[:, 1]])
-        for part in np.array_split(pairs, len(pairs) // 10_000 + 1)
-    ]
+    """Correlate pairs of pictures [n, values], a few thousand at a time."""
+    parts = []
+    for part in np.array_split(pairs, len(pairs) // 10_000 + 1):
+        left, right = _standardized(pictures[part[:, 0]]), pictures[part[:, 1]]
+        parts.append(np.einsum("ij,ij->i", left, _standardized(right)))
     return np.concatenate(parts)
+
+
+def _standardized(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Shift and scale pictures, so that a dot product of two is their correlation."""
+    values = pictures.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+    return values
 
 
 def note_missing_splits(ledger: Ledger, top: set[str]) -> None:
@@ -249,7 +253,7 @@ def note_missing_splits(ledger: Ledger, top: set[str]) -> None:
         elif split in top:
             what = f"{split}/ holds no JSONL row; add annotations"
         else:
-            seen = ", ".join(sorted(top)) or "nothing"
+            seen = shorten(", ".join(sorted(top))) or "nothing"
             what = f"there is no folder {split}/ (the root holds {seen}); add it"
         ledger.reading.findings.add_dataset(split, f"dataset.no_{split}", what)
 

@@ -1,10 +1,10 @@
-"""Leakage: the same picture, or nearly the same, on two sides of a split.
+"""Near copies by their difference hashes, without comparing all pairs.
 
-Exact copies share the hash of their decoded pixels, however they are stored. Near
-copies are found by 64-bit difference hashes within `RADIUS` bits: two such hashes agree
-in one of four 16-bit bands up to two bits (pigeonhole), so each hash is looked up by
-the 137 variants of each of its bands instead of being compared with all others. A
-pair counts where the 32 x 32 grey thumbnails correlate, too.
+Copies that were encoded again, resized or slightly cropped have 64-bit difference
+hashes within `RADIUS` bits of each other. Two such hashes agree in one of four 16-bit
+bands up to two bits (pigeonhole), so each hash is looked up by the 137 variants of each
+of its bands (multi-index hashing, Norouzi et al. 2012, arxiv.org/abs/1307.2982).
+Candidates are judged by correlation afterwards, see `judgement`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 RADIUS = 10
-"""Copies re-encoded, resized or slightly cropped stay within; others are 13 away."""
+"""Copies stay within; pictures that are not copies were 13 bits away and more."""
 
-MIN_CORRELATION = 0.9
-
-_CHUNK = 2048
-
+_QUERIES = 2048
+_CANDIDATES = 1_000_000
+_BANDS = range(4)
 _FLIPS = np.array(
     [
         sum(1 << bit for bit in bits)
@@ -32,51 +31,82 @@ _FLIPS = np.array(
 )
 
 
-def close_pairs(
-    left: NDArray[np.uint64], right: NDArray[np.uint64]
-) -> Iterator[NDArray[np.int64]]:
-    """Find the pairs of hashes within `RADIUS` bits of each other.
+def nearest_pairs(
+    asking: NDArray[np.uint64], among: NDArray[np.uint64], count: int
+) -> NDArray[np.int64]:
+    """Find, for each hash, the nearest others within `RADIUS` bits.
 
-    Yields:
-        int64 arrays [n, 2] of positions in `left` and `right`, bounded in size; a pair
-        may come more than once.
+    Args:
+        asking: hashes to find neighbours of; best the smaller set.
+        among: hashes to find them among.
+        count: how many neighbours each may have, nearest first.
+
+    Returns:
+        int64 array [n, 2] of positions in `asking` and `among`, ordered by the first,
+        then by distance. Memory stays bounded however crowded the hashes are.
     """
-    for band in range(4):
-        keys = _band(right, band)
-        order = np.argsort(keys, kind="stable")
-        starts = np.searchsorted(keys[order], np.arange(65537))
-        for begin in range(0, len(left), _CHUNK):
-            queries = left[begin : begin + _CHUNK]
-            variants = _band(queries, band)[:, None] ^ _FLIPS[None, :]
-            first, last = starts[variants], starts[variants.astype(np.int64) + 1]
-            for pairs in _expand(first, last):
-                distance = np.bitwise_count(
-                    queries[pairs[:, 0]] ^ right[order[pairs[:, 1]]]
-                )
-                near = pairs[distance <= RADIUS]
-                if len(near):
-                    yield np.column_stack((near[:, 0] + begin, order[near[:, 1]]))
+    tables = [_table(among, band) for band in _BANDS]
+    found = [np.zeros((0, 3), np.int64)]
+    for begin in range(0, len(asking), _QUERIES):
+        queries = asking[begin : begin + _QUERIES]
+        best = np.zeros((0, 3), np.int64)
+        limit = np.full(len(queries), RADIUS)
+        for band, (order, starts) in zip(_BANDS, tables, strict=True):
+            for query, place in _candidates(_band(queries, band), starts):
+                other = order[place]
+                distance = np.bitwise_count(queries[query] ^ among[other])
+                near = np.flatnonzero(distance <= limit[query])
+                more = np.column_stack((query[near], distance[near], other[near]))
+                best = _nearest(np.concatenate((best, more)), count)
+                # Whoever has enough neighbours looks for nearer ones only.
+                last, first = best[count - 1 :], best[: max(0, len(best) - count + 1)]
+                full = last[last[:, 0] == first[:, 0]]
+                limit[full[:, 0]] = full[:, 1] - 1
+        best[:, 0] += begin
+        found.append(best)
+    return np.concatenate(found)[:, [0, 2]]
 
 
 def _band(hashes: NDArray[np.uint64], band: int) -> NDArray[np.uint16]:
     return (hashes >> np.uint64(16 * band)).astype(np.uint16)
 
 
-def _expand(
-    first: NDArray[np.int64], last: NDArray[np.int64]
-) -> Iterator[NDArray[np.int64]]:
-    """Turn ranges per query into (query, position) pairs, a few million at a time."""
-    counts = last - first
-    row, column = np.nonzero(counts)
-    counts, first = counts[row, column], first[row, column]
-    ends = np.cumsum(counts)
-    limit = 4_000_000
+def _table(
+    hashes: NDArray[np.uint64], band: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort hashes by a band: their order, and where each of its values starts."""
+    keys = _band(hashes, band)
+    order = np.argsort(keys, kind="stable")
+    return order, np.searchsorted(keys[order], np.arange(65537))
+
+
+def _candidates(
+    keys: NDArray[np.uint16], starts: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield (query, place in the table) for all variants, about so many at a time."""
+    variants = (keys[:, None] ^ _FLIPS[None, :]).astype(np.int64)
+    first, size = starts[variants], starts[variants + 1] - starts[variants]
+    query, variant = np.nonzero(size)
+    first, size = first[query, variant], size[query, variant]
+    ends = np.cumsum(size)
     begin = 0
-    while begin < len(counts):
-        done = ends[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, done + limit, side="right")))
-        part = counts[begin:end]
-        query = np.repeat(row[begin:end], part)
-        offset = np.arange(part.sum()) - np.repeat(np.cumsum(part) - part, part)
-        yield np.column_stack((query, np.repeat(first[begin:end], part) + offset))
+    while begin < len(size):
+        done = ends[begin] - size[begin]
+        end = max(begin + 1, int(np.searchsorted(ends, done + _CANDIDATES)))
+        part = size[begin:end]
+        within = np.arange(part.sum()) - np.repeat(ends[begin:end] - part - done, part)
+        yield (
+            np.repeat(query[begin:end], part),
+            np.repeat(first[begin:end], part) + within,
+        )
         begin = end
+
+
+def _nearest(found: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Keep the nearest few of each query; rows are (query, distance, other)."""
+    found = found[np.lexsort(found.T[::-1])]
+    fresh = np.ones(len(found), bool)
+    fresh[1:] = (found[1:] != found[:-1]).any(axis=1)
+    found = found[fresh]
+    start = np.searchsorted(found[:, 0], found[:, 0])
+    return found[np.arange(len(found)) - start < count]

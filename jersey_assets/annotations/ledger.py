@@ -124,13 +124,9 @@ def open_ledger(reading: Reading) -> Ledger:
 
 def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     """Number the distinct values of a column; null becomes -1."""
-    if column.null_count == 0 and len(pc.unique(column)) == len(column):
-        return np.arange(len(column), dtype=np.int32), column.combine_chunks()
-    chunks = column.dictionary_encode().chunks
-    if not chunks:
-        return np.zeros(0, np.int32), pa.array([], column.type)
-    codes = [
-        pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False)
-        for chunk in chunks
-    ]
-    return np.concatenate(codes), chunks[-1].dictionary
+    values = column.combine_chunks()
+    if not values.null_count and len(values.unique()) == len(values):
+        return np.arange(len(values), dtype=np.int32), values
+    encoded = values.dictionary_encode()
+    codes: NDArray[np.int32] = np.array(pc.fill_null(encoded.indices, -1), np.int32)
+    return codes, encoded.dictionary

@@ -18,6 +18,8 @@ from jersey_assets.annotations import files
 from jersey_assets.annotations.probe import SIGNATURE, signature
 from jersey_assets.annotations.progress import Progress
 
+_NOTHING = (0, 0, 0, 0, 0)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -37,7 +39,7 @@ class Found:
 def look_up(root: str, paths: Sequence[str], progress: Progress) -> Found:
     """Find the real files behind paths relative to the (real) root."""
     real: list[str | None] = [None] * len(paths)
-    signatures = np.zeros((len(paths), len(SIGNATURE)), np.int64)
+    signatures = [_NOTHING] * len(paths)
     faults: dict[int, tuple[str, str]] = {}
     folders: dict[str, list[int]] = {}
     for position, path in enumerate(paths):
@@ -53,7 +55,8 @@ def look_up(root: str, paths: Sequence[str], progress: Progress) -> Found:
                     faults[position] = error.reason, str(error)
         done += len(positions)
         progress.say(f"looking up images: {done:,} of {len(paths):,}")
-    return Found(real, signatures, faults)
+    table = np.array(signatures, np.int64).reshape(-1, len(SIGNATURE))
+    return Found(real, table, faults)
 
 
 class _Folder:

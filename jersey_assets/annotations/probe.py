@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,14 +93,13 @@ def probe_images(root: str, paths: Sequence[str], rules: Rules) -> Probed:
     return Probed(values, faults)
 
 
-def thumbnails(root: str, paths: Sequence[str], rules: Rules) -> NDArray[np.float32]:
-    """Shrink crops to grey 32 x 32, each of zero mean and unit length.
+def thumbnails(root: str, paths: Sequence[str], rules: Rules) -> NDArray[np.uint8]:
+    """Shrink crops to grey 32 x 32.
 
     Returns:
-        float32 array of shape [n, 1024], so that a dot product is a correlation; zeros
-        for a crop that can no longer be read.
+        uint8 array of shape [n, 1024]; zeros for a crop that can no longer be read.
     """
-    small = np.zeros((len(paths), 1024), np.float32)
+    small = np.zeros((len(paths), 1024), np.uint8)
     with CropReader(root, rules) as crops:
         for position, path in enumerate(paths):
             try:
@@ -108,16 +107,8 @@ def thumbnails(root: str, paths: Sequence[str], rules: Rules) -> NDArray[np.floa
             except (ImageError, files.PathError):
                 continue
             grey = image.convert("L").resize((32, 32), Image.Resampling.BOX)
-            small[position] = np.asarray(grey, np.float32).ravel()
-    return standardized(small)
-
-
-def standardized(pictures: NDArray[Any]) -> NDArray[np.float32]:
-    """Shift and scale each row, so that a dot product of two is their correlation."""
-    values = pictures.astype(np.float32)
-    values -= values.mean(axis=1, keepdims=True)
-    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
-    return values
+            small[position] = np.asarray(grey).ravel()
+    return small
 
 
 class CropReader:

@@ -15,20 +15,6 @@ import pandera.pandas as pa
 from jersey_assets.annotations.files import SPLITS
 from jersey_assets.annotations.rules import Rules
 
-VALIDATED_COLUMNS = (
-    "split",
-    "image",
-    "label",
-    "file",
-    "line",
-    "prefix",
-    "metadata",
-    "width",
-    "height",
-    "image_sha256",
-    "pixel_hash",
-    "dhash",
-)
 FINDING_COLUMNS = (
     "file",
     "line",
@@ -62,7 +48,7 @@ def validated_schema(rules: Rules) -> pa.DataFrameSchema:
             "pixel_hash": pa.Column("str", hex64),
             "dhash": pa.Column("str", hex16),
         },
-        unique=["file", "line"],
+        checks=pa.Check(_each_line_once),
         strict=True,
         ordered=True,
     )
@@ -72,3 +58,10 @@ def _all_match(pattern: str) -> Callable[[pd.Series[str]], bool]:
     """Check a column by its distinct values: labels are few, rows are many."""
     compiled = re.compile(pattern, re.ASCII)
     return lambda labels: all(map(compiled.fullmatch, labels.unique()))
+
+
+def _each_line_once(table: pd.DataFrame) -> bool:
+    """Check that the lines of each file stand together and ascend."""
+    new_file = table["file"] != table["file"].shift()
+    ascends = (table["line"].diff() > 0) | new_file
+    return bool(ascends.all()) and new_file.sum() == table["file"].nunique()

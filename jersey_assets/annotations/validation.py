@@ -8,17 +8,17 @@ root is opened, and nothing is repaired in silence.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from jersey_assets.annotations import files, judgement, promises
+from jersey_assets.annotations import files, judgement, promises, tables
 from jersey_assets.annotations.blocks import TEXT
 from jersey_assets.annotations.files import SPLITS, AnnotationError
 from jersey_assets.annotations.jsonl import Fault
@@ -27,15 +27,11 @@ from jersey_assets.annotations.lookup import look_up
 from jersey_assets.annotations.probe import SIGNATURE
 from jersey_assets.annotations.probing import probe_all
 from jersey_assets.annotations.progress import Progress
-from jersey_assets.annotations.reasons import WARNINGS, severity
+from jersey_assets.annotations.reasons import WARNINGS
 from jersey_assets.annotations.results import Validation, read_validation
 from jersey_assets.annotations.rows import read_rows
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.schema import (
-    FINDING_COLUMNS,
-    VALIDATED_COLUMNS,
-    validated_schema,
-)
+from jersey_assets.annotations.schema import validated_schema
 
 __all__ = ["AnnotationError", "Validation", "read_validation", "validate"]
 
@@ -135,9 +131,9 @@ def _shape_faults(probed: NDArray[np.void], rules: Rules) -> dict[int, tuple[str
 
 def _settle(ledger: Ledger, rules: Rules) -> Validation:
     """Make the tables and the summary, and hold the table to its schema."""
-    validated = _validated_table(ledger)
+    validated = tables.validated_table(ledger)
     validated_schema(rules).validate(validated)
-    findings = _findings_table(ledger)
+    findings = tables.findings_table(ledger)
     warning = findings["severity"] == "warning"
     draft = Validation(
         validated,
@@ -145,94 +141,8 @@ def _settle(ledger: Ledger, rules: Rules) -> Validation:
         findings[warning].reset_index(drop=True),
         _summary(ledger, rules),
     )
-    return Validation(
-        draft.validated,
-        draft.rejected,
-        draft.warnings,
-        {**draft.summary, "outcome": _outcome(draft, rules)},
-    )
-
-
-def _validated_table(ledger: Ledger) -> pd.DataFrame:
-    kept = np.flatnonzero(ledger.kept)
-    crop = ledger.crop[kept]
-    table = ledger.reading.table
-    if len(kept) < len(table):
-        table = table.take(kept)
-    probed = ledger.probed[crop]
-    columns = {
-        "split": _named(ledger.split[kept], list(SPLITS)),
-        "image": _named(crop, ledger.paths),
-        "label": _named(ledger.label[kept], ledger.labels),
-        "file": _named(
-            table["file"].to_numpy(), [f.path for f in ledger.reading.files]
-        ),
-        "line": table["line"],
-        "prefix": table["prefix"],
-        "metadata": table["metadata"],
-        "width": pa.array(probed["width"].astype(np.int64)),
-        "height": pa.array(probed["height"].astype(np.int64)),
-        "image_sha256": _hex(probed["sha256"]),
-        "pixel_hash": _hex(probed["pixels"]),
-        "dhash": _hex(probed["dhash"].astype(">u8")),
-    }
-    return _frame(columns)[list(VALIDATED_COLUMNS)]
-
-
-def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
-    frame: pd.DataFrame = pa.table(columns).to_pandas()
-    return frame
-
-
-def _named(codes: NDArray[Any], names: pa.Array | Sequence[str]) -> pa.Array:
-    """Spell out a column of positions in a list of names; -1 becomes null."""
-    return pa.array(names, TEXT).take(pa.array(codes, mask=codes < 0))
-
-
-def _hex(values: NDArray[Any]) -> pa.Array:
-    """Write fixed-size bytes as a column of hex text, all at once."""
-    text = values.tobytes().hex().encode()
-    width = 2 * values.dtype.itemsize
-    offsets = np.arange(len(values) + 1, dtype=np.int64) * width
-    return pa.LargeStringArray.from_buffers(
-        len(values), pa.py_buffer(offsets), pa.py_buffer(text)
-    )
-
-
-def _findings_table(ledger: Ledger) -> pd.DataFrame:
-    """Join what each finding says with the row that it is about."""
-    found = ledger.reading.findings.table()
-    rows = found["row"].to_numpy()
-    about = pa.array(rows, mask=rows < 0)
-    table = ledger.reading.table.select(["file", "line"]).take(about)
-    names = [file.path for file in ledger.reading.files]
-    severities = {reason: severity(reason) for reason in ledger.reading.findings.counts}
-    frame = _frame(
-        {
-            "file": pc.coalesce(
-                found["file"], pa.array(names, TEXT).take(table["file"])
-            ),
-            "line": pc.fill_null(table["line"], 0),
-            "split": pc.coalesce(
-                found["split"],
-                pa.array(SPLITS, TEXT).take(pa.array(ledger.split).take(about)),
-            ),
-            "image": _named(np.append(ledger.image, -1)[rows], ledger.images),
-            "label": _named(np.append(ledger.label, -1)[rows], ledger.labels),
-            "field": found["field"],
-            "value": found["value"],
-            "reason": found["reason"],
-            "severity": pa.array(
-                [severities[reason] for reason in found["reason"].to_pylist()], TEXT
-            ),
-            "message": found["message"],
-        }
-    )
-    order = frame["split"].map(SPLITS.index).astype("int64")
-    frame = frame.assign(order=order).sort_values(
-        ["order", "file", "line"], kind="stable", ignore_index=True
-    )
-    return frame[list(FINDING_COLUMNS)]
+    summary = {**draft.summary, "outcome": _outcome(draft, rules)}
+    return replace(draft, summary=summary)
 
 
 def _summary(ledger: Ledger, rules: Rules) -> dict[str, Any]:

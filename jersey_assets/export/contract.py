@@ -176,7 +176,8 @@ def _logits_faults(seen: Observation, scores: Numbers | None) -> list[str]:
     if not np.isfinite(logits).all():
         bad = int((~np.isfinite(logits)).any(axis=1).sum())
         return [f"NaN or infinite scores for {bad} of {ROWS} ordinary inputs"]
-    faults = _normalization_faults(logits.astype(np.float64))
+    faults = _signature_faults("logits", ("batch", "classes"), seen.outputs)
+    faults += _normalization_faults(logits.astype(np.float64))
     faults += _disguise_faults(logits, scores) + list(seen.score_faults)
     return faults + _nan_faults(seen)
 
@@ -218,7 +219,7 @@ def _normalization_faults(logits: Numbers) -> list[str]:
 
 def _disguise_faults(logits: Numbers, scores: Numbers | None) -> list[str]:
     """Recognizes a known function of the checkpoint's own scores."""
-    if scores is None or scores.shape != logits.shape:
+    if scores is None or scores.shape != logits.shape or np.isnan(scores).any():
         return []
     top = scores.max(axis=1, keepdims=True)
     log_softmax = scores - top
@@ -226,7 +227,7 @@ def _disguise_faults(logits: Numbers, scores: Numbers | None) -> list[str]:
     disguises = {
         "softmax": np.exp(log_softmax),
         "log_softmax": log_softmax,
-        "sigmoid": 1 / (1 + np.exp(-scores)),
+        "sigmoid": np.exp(-np.logaddexp(0, -scores)),
         "log_sigmoid": -np.logaddexp(0, -scores),
         "tanh": np.tanh(scores),
         "relu": np.maximum(scores, 0),
@@ -256,14 +257,17 @@ def _batch_faults(seen: Observation) -> list[str]:
         return _unanswered(seen)
     faults = _symbol_faults(seen)
     together = seen.answers.get("batch_17")
+    failed: dict[int, str] = {}
     for size in BATCH_SIZES:
         name = f"batch_{size}"
         if name not in seen.answers:
-            reason = seen.errors.get(name, "it was not reached")
-            faults.append(f"a batch of {size} fails: {reason}")
+            failed[size] = seen.errors.get(name, "it was not reached")
         elif together is not None:
             what = f"in batches of {size} instead of {ROWS}"
             faults += _row_faults(together, seen.answers[name], what)
+    if failed:
+        sizes, reason = ", ".join(map(str, failed)), next(iter(failed.values()))
+        faults.append(f"it fails at batches of {sizes}: {reason}")
     if together is not None:
         faults += _company_faults(together, seen)
     return faults

@@ -185,8 +185,9 @@ def _in_batches(answer: Callable[[Array], Array], rows: Array, size: int) -> Arr
 
 
 def _short(error: Exception) -> str:
+    """The error in one line; what onnxruntime means to say stands at the end."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:300] + " …"
+    return text if len(text) <= 300 else f"{text[:80]} … {text[-220:]}"
 
 
 if __name__ == "__main__":

@@ -124,26 +124,12 @@ def resnet_folder(resnet: Checkpoint, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes seconds; run with -m slow")
-
-
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    if "slow" in str(config.getoption("-m")):
-        return
-    skip = pytest.mark.skip(reason="slow: run with -m slow")
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(skip)
-
-
 def make_crops(count: int, size: int) -> Crops:
     """Random smooth crops with targets in turn."""
     draw = np.random.default_rng(3)
-    coarse = draw.integers(0, 256, (count, 3, size // 4, size // 4), np.uint8)
-    images = torch.from_numpy(coarse.repeat(4, axis=2).repeat(4, axis=3))
+    coarse = draw.integers(0, 256, (count, 3, size // 4 + 1, size // 4 + 1), np.uint8)
+    fine = coarse.repeat(4, axis=2).repeat(4, axis=3)[:, :, :size, :size]
+    images = torch.from_numpy(fine.copy())
     targets = torch.arange(count) % len(LABELS)
     return Crops(images, targets, tuple(f"crops/{i:04}.png" for i in range(count)))
 

@@ -47,7 +47,11 @@ def warmed(model: nn.Module, size: int) -> dict[str, torch.Tensor]:
             module.momentum = None
     with torch.no_grad():
         for _ in range(3):
-            model.train()(torch.randn(4, 3, size, size))
+            noise = torch.randn(4, 3, size, size)
+            smooth = torch.randn(4, 3, 4, 4).repeat_interleave(size // 4 + 1, 2)
+            smooth = smooth.repeat_interleave(size // 4 + 1, 3)[..., :size, :size]
+            flat = torch.linspace(-2, 2, 4).view(4, 1, 1, 1).expand_as(noise)
+            model.train()(torch.cat([noise, smooth, flat]))
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
@@ -56,7 +60,8 @@ def check(checkpoint: Checkpoint, folder: Path) -> None:
     verdicts = check_model(folder / "model.onnx", checkpoint)
     assert [v.message for v in verdicts if not v.passed] == []
     crops = make_crops(9, checkpoint.image_size)
-    assert compare(folder / "model.onnx", checkpoint, crops)["passed"]
+    report = compare(folder / "model.onnx", checkpoint, crops)
+    assert report["passed"], report
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def check(checkpoint: Checkpoint, folder: Path) -> None:
         pytest.param({"model": "jerseynet", "image_size": 96}, marks=slow),
         pytest.param({"model": "resnet18"}, marks=slow),
         pytest.param({"model": "resnet34", "stem": "imagenet"}, marks=slow),
-        pytest.param({"model": "resnet50", "image_size": 128}, marks=slow),
+        pytest.param({"model": "resnet50", "image_size": 48}, marks=slow),
         pytest.param({"model": "resnet50", "stem": "imagenet"}, marks=slow),
     ],
     ids=lambda settings: "-".join(str(value) for value in settings.values()),

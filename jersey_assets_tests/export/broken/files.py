@@ -152,7 +152,7 @@ def a_format_of_the_future(model):
     return model
 
 
-@broken(GRAPH, "expected one float32 logits", *REST)
+@broken(LOGITS, "expected one float32 logits", BATCH, WEIGHTS, MAPPING)
 def another_name_for_the_output(model):
     after_logits(model, node("Identity", ["raw"], "scores"))
     model.graph.output[0].name = "scores"
