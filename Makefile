@@ -43,12 +43,12 @@ ui: $(READY) $(HOME_READY) | $(SAMPLE)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.front_door
 
-data/sample: $(READY)
+data/sample: | $(READY)
 	@echo "Drawing the sample dataset"
 	@$(BIN)/jersey-assets render $@
 
 # Two Dagster processes that start at once on a new home can corrupt it: make it here.
-$(HOME_READY): dagster.yaml $(READY)
+$(HOME_READY): dagster.yaml | $(READY)
 	@mkdir -p $(DAGSTER_HOME)
 	@cp dagster.yaml $@
 	@$(BIN)/dagster instance info > /dev/null

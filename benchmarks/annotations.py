@@ -7,7 +7,8 @@ that builds (Path, int) pairs and checks nothing and (b) `polars.read_ndjson` al
 where polars is installed. images: a whole validation with every crop probed, beside a
 bare Pillow decode of the same files in the same number of processes; then the same
 again with its cache and a hundred crops changed. Each step runs in a process of its
-own, baseline and ours in turn; CPU seconds are user + system, children included, imports left out.
+own, baseline and ours in turn; CPU seconds are user + system, children included, and
+imports are left out.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def read_with_json(root: Path) -> Callable[[], object]:
 
 def read_with_polars(root: Path) -> Callable[[], object]:
     """(b) A table reader alone."""
-    import polars
+    import polars  # type: ignore[import-not-found,unused-ignore]
 
     return lambda: [polars.read_ndjson(file) for file in annotation_files(root)]
 
