@@ -79,14 +79,22 @@ def annotations(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> Iterator[dg.MaterializeResult]:
     """Reads and judges every annotation and every crop once."""
+    from jersey_assets.annotations.contact_sheet import write_contact_sheet
     from jersey_assets.annotations.validation import validate
 
-    found = validate(dataset.path, dataset.rules(), context.log.info)
+    cache = artifacts.store().cache_file("crops.parquet")
+    found = validate(dataset.path, dataset.rules(), context.log.info, cache)
     fingerprint = found.summary["fingerprint"]
     observe_input(context, annotation_files.key, fingerprint)
+
+    def write_rejected(folder: Path) -> None:
+        found.write_rejected(folder)
+        sheet = folder / "contact_sheet.png"
+        write_contact_sheet(dataset.path, found.rejected, sheet)
+
     for asset, make in (
         ("validated_annotations", found.write_validated),
-        ("rejected_annotations", found.write_rejected),
+        ("rejected_annotations", write_rejected),
     ):
         yield Desk(context, artifacts).publish(
             asset,

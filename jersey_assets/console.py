@@ -24,6 +24,7 @@ _HEADLINES = {
         ("rows_set_aside", "{:,} set aside"),
         ("outcome", "{}"),
     ),
+    "rejected_annotations": (("findings_set_aside", "{:,} findings"),),
     "class_mapping": (("num_classes", "{} classes"),),
     "dataset_statistics": (("imbalance", "imbalance {:.0f}:1"),),
     "trained_checkpoint": (

@@ -62,7 +62,8 @@ def _rejected(artifact: Artifact) -> Metadata:
 
     table = pd.read_parquet(artifact.file("rejected.parquet"))
     return {
-        "rows_set_aside": len(table),
+        **_pictures(artifact),
+        "findings_set_aside": len(table),
         "findings": _findings(table),
         "files": _table(
             {"file": file, "rows": int(count)}

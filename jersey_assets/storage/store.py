@@ -237,6 +237,12 @@ class Store:
         )
         return sorted(name for name in names if not name.startswith("."))
 
+    def cache_file(self, name: str) -> Path | None:
+        """Path of a file beside the artifacts that is safe to delete; None off disk."""
+        if not self._is_local:
+            return None
+        return Path(self._base) / ".cache" / name
+
     @cached_property
     def _located(self) -> tuple[Any, str]:
         fs, path = fsspec.url_to_fs(self.root)

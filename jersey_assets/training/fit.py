@@ -42,7 +42,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave; `valid_*` are of the averaged weights.
+    """What one epoch, counted from 1, gave; `valid_*` are of the averaged weights.
 
     Losses are mean cross-entropies (training: smoothed, on augmented crops), top-k
     shares in 0..1, `seconds` since the start of training.
@@ -59,9 +59,9 @@ class Epoch:
 
     def line(self, epochs: int) -> str:
         """The epoch as one line for a person, with the time that is left."""
-        left = self.seconds / (self.epoch + 1) * (epochs - self.epoch - 1)
+        left = self.seconds / self.epoch * (epochs - self.epoch)
         return (
-            f"epoch {self.epoch + 1:>3}/{epochs}  train loss {self.train_loss:.3f}  "
+            f"epoch {self.epoch:>3}/{epochs}  train loss {self.train_loss:.3f}  "
             f"valid loss {self.valid_loss:.3f}  valid top-1 {self.valid_top1:6.1%}  "
             f"{self.seconds:4.0f} s, {left:.0f} s left"
         )
@@ -319,7 +319,7 @@ class _History(Callback):
     ) -> None:
         seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = Epoch(
-            epoch=trainer.current_epoch,
+            epoch=trainer.current_epoch + 1,
             train_loss=float(module.train_loss.compute()),  # type: ignore[operator, union-attr]
             train_top1=float(module.train_top1.compute()),  # type: ignore[operator, union-attr]
             valid_loss=seen["valid_loss"],
