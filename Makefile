@@ -21,7 +21,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 HOME_READY := $(DAGSTER_HOME)/dagster.yaml
 
-.PHONY: materialize test ui bench render clean help
+.PHONY: materialize test ui bench bench-front-door bench-annotations clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
@@ -40,8 +40,13 @@ test: $(READY)
 ui: $(READY) $(HOME_READY) | $(SAMPLE)
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-bench: $(READY)
+bench: bench-front-door bench-annotations
+
+bench-front-door: $(READY)
 	$(BIN)/python -m benchmarks.front_door
+
+bench-annotations: $(READY)
+	$(BIN)/python -m benchmarks.annotations
 
 data/sample: | $(READY)
 	@echo "Drawing the sample dataset"
