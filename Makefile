@@ -16,26 +16,31 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 export PYTHONWARNINGS = ignore:Function `asset_materialize_command`,ignore:Parameter `include_sources`
 
 # Drawn only where it is the dataset that was asked for.
-SAMPLE := $(filter data/sample,$(DATA))
+SAMPLE := $(if $(filter $(abspath data/sample),$(abspath $(DATA))),data/sample)
 BIN := .venv/bin
 READY := .venv/.ready
 HOME_READY := $(DAGSTER_HOME)/dagster.yaml
 
-.PHONY: materialize test ui bench bench-front-door bench-annotations clean help
+.PHONY: setup materialize test test-slow ui bench bench-front-door bench-annotations clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
-	@echo "make test | ui [PORT=3000] | bench | clean"
+	@echo "make setup | test | test-slow | ui [PORT=3000] | bench | clean (.venv only)"
 
 materialize: $(READY) $(HOME_READY) | $(SAMPLE)
 	@$(BIN)/dagster asset materialize --select '*' -m jersey_assets.definitions \
 	  -c presets/$(PRESET).yaml $(addprefix -c ,$(CONFIG))
+
+setup: $(READY) $(HOME_READY)
 
 test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow --timeout 1800
 
 ui: $(READY) $(HOME_READY) | $(SAMPLE)
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
@@ -53,9 +58,9 @@ data/sample: | $(READY)
 	@$(BIN)/jersey-assets render $@
 
 # Two Dagster processes that start at once on a new home can corrupt it: make it here.
-$(HOME_READY): dagster.yaml | $(READY)
-	@mkdir -p $(DAGSTER_HOME)
-	@cp dagster.yaml $@
+$(HOME_READY): | $(READY)
+	@mkdir -p "$(DAGSTER_HOME)"
+	@cp dagster.yaml "$@"
 	@$(BIN)/dagster instance info > /dev/null
 
 $(READY): pyproject.toml constraints.txt
@@ -68,4 +73,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .dagster_home artifacts data
+	rm -rf .venv

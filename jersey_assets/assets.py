@@ -350,7 +350,7 @@ def released_model(
         onnx_model=desk.read("onnx_model"),
         parity=desk.read("parity_report"),
     )
-    release = desk.store.current("released_model")
+    release = desk.store.intact("released_model")
     verdict = judge(candidate, release, desk.store, dataset.path)
     check = dg.AssetCheckResult(
         check_name=verdict.name,
@@ -367,3 +367,16 @@ def released_model(
         lambda folder: write_bundle(candidate, folder),
         check_results=[check],
     )
+
+
+ASSETS: list[dg.AssetsDefinition | dg.SourceAsset] = [
+    annotation_files,
+    annotations,
+    class_mapping,
+    dataset_statistics,
+    trained_checkpoint,
+    evaluation_report,
+    onnx_model,
+    parity_report,
+    released_model,
+]

@@ -4,11 +4,14 @@ import json
 
 import dagster as dg
 
+from jersey_assets.assets import GPU_TAGS
 from jersey_assets.resources import Artifacts, Dataset
 
 retrain = dg.define_asset_job(
     "retrain",
     dg.AssetSelection.all(),
+    # The run is one process, so what launches runs must find the GPU's tags as well.
+    tags=GPU_TAGS,
     description="The whole graph: annotations to released model.",
 )
 
@@ -22,8 +25,8 @@ validate = dg.define_asset_job(
 @dg.sensor(
     job=retrain,
     minimum_interval_seconds=30,
-    description="Asks for `retrain` when the JSONL files are not those that the last "
-    "training read, or that this sensor last asked for.",
+    description="Asks for `retrain`, once, when the JSONL files are neither those that "
+    "the last training read nor those that this sensor last asked for.",
 )
 def new_annotations(
     context: dg.SensorEvaluationContext, dataset: Dataset, artifacts: Artifacts

@@ -43,6 +43,15 @@ def _parser() -> argparse.ArgumentParser:
         default="reject",
         help="what to do with an image listed with two labels",
     )
+    validate.add_argument(
+        "--label-pattern", default="[0-9]{0,2}", help="regular expression of a label"
+    )
+    validate.add_argument(
+        "--rejected-budget",
+        type=float,
+        default=0.10,
+        help="share of the rows that may be set aside",
+    )
     validate.set_defaults(run=_validate)
 
     check = commands.add_parser("check-onnx", help="check a model against its contract")
@@ -84,7 +93,11 @@ def _validate(options: argparse.Namespace) -> int:
     from jersey_assets.annotations.rules import Rules
     from jersey_assets.annotations.validation import validate
 
-    rules = Rules(conflict_policy=options.conflict_policy)
+    rules = Rules(
+        label_pattern=options.label_pattern,
+        conflict_policy=options.conflict_policy,
+        rejected_budget=options.rejected_budget,
+    )
     found = validate(options.root, rules, _progress)
     findings = pd.concat([found.rejected, found.warnings], ignore_index=True)
     for row in findings.itertuples():
@@ -109,7 +122,7 @@ def _check_onnx(options: argparse.Namespace) -> int:
     from jersey_assets.training.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(options.checkpoint) if options.checkpoint else None
-    labels = json.loads(options.labels.read_text("utf-8")) if options.labels else None
+    labels = _read_mapping(options.labels) if options.labels else None
     verdicts = check_model(options.model, checkpoint, labels)
     _print_verdicts(verdicts)
     passed = all(verdict.passed for verdict in verdicts)
@@ -125,6 +138,13 @@ def _check_onnx(options: argparse.Namespace) -> int:
         ]
         _write_json(options.json, {"passed": passed, "checks": checks})
     return int(not passed)
+
+
+def _read_mapping(path: Path) -> dict[str, int]:
+    mapping = json.loads(path.read_text("utf-8"))
+    if not isinstance(mapping, dict):
+        raise ValueError(f"{path}: not an object from label to class index")
+    return mapping
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -157,9 +177,12 @@ def _releases(options: argparse.Namespace) -> int:
         if options.version is None:
             raise ValueError("say which release to go back to: rollback VERSION")
         store.point("released_model", options.version)
-    current = store.current("released_model")
+    current = store.intact("released_model")
     for version in store.versions("released_model"):
-        release = store.read("released_model", version)
+        release = store.find("released_model", version=version)
+        if release is None:
+            print(f"  {version}  damaged: cannot be released again")
+            continue
         report = release.json("evaluation_report.json")
         mark = "*" if current is not None and version == current.version else " "
         print(

@@ -112,13 +112,10 @@ class _ConsoleHandler(logging.Handler):
     def _on_asset_check_evaluation(self, event: dg.DagsterEvent) -> None:
         data = event.asset_check_evaluation_data
         self._checks.append((data.asset_key.to_user_string(), data))
-        line = f"{data.check_name}: {data.description}"
-        if data.passed:
-            self._say(f"    ✓ {_cut(line)}", "green")
-        elif _is_warning(data):
-            self._say(f"    ! {_cut(line)}", "yellow")
-        else:
-            self._say(f"    ✗ {line}", "red")
+        mark = _mark(data)
+        line = f"{mark} {data.check_name}: {data.description}"
+        color = {"✓": "green", "!": "yellow", "✗": "red"}[mark]
+        self._say(f"    {line if mark == '✗' else _cut(line)}", color)
 
     def _on_step_success(self, event: dg.DagsterEvent) -> None:
         seconds = time.monotonic() - self._step_start
@@ -153,11 +150,11 @@ class _ConsoleHandler(logging.Handler):
                 shown += " (unchanged)"
             self._say(f"  {asset:<24} {shown}")
         passed = sum(data.passed for _, data in self._checks)
-        self._say(f"  {'checks':<24} {passed} of {len(self._checks)} passed")
-        for asset, data in self._checks:
-            if not data.passed:
-                kind = "warning" if _is_warning(data) else "FAILED"
-                self._say(f"    {kind} {asset}: {data.check_name}", "yellow")
+        self._say(f"\nChecks: {passed} of {len(self._checks)} passed")
+        for asset in dict.fromkeys(asset for asset, _ in self._checks):
+            results = [data for owner, data in self._checks if owner == asset]
+            marks = "  ".join(f"{_mark(data)} {data.check_name}" for data in results)
+            self._say(f"  {asset:<24} {marks}")
         for step, text in self._failed:
             self._say(f"  {step} failed: {text.splitlines()[0]}", "red")
         if self._skipped:
@@ -169,7 +166,7 @@ class _ConsoleHandler(logging.Handler):
         for asset, facts in self._facts.items():
             self._say(f"  {asset:<24} {facts['path']}")
         for name in ("JERSEY_DATA_ROOT", "JERSEY_ARTIFACT_ROOT", "DAGSTER_HOME"):
-            self._say(f"  {name:<24} {os.environ.get(name, '(not set)')}")
+            self._say(f"  {name:<24} {os.environ.get(name, '(default)')}")
         self._say("\nWhat to do next")
         command = os.path.relpath(Path(sys.executable).with_name("jersey-assets"))
         failed = {step for step, _ in self._failed}
@@ -190,8 +187,10 @@ class _ConsoleHandler(logging.Handler):
         print(text, flush=True)
 
 
-def _is_warning(data: Any) -> bool:
-    return bool(data.severity == dg.AssetCheckSeverity.WARN)
+def _mark(data: Any) -> str:
+    if data.passed:
+        return "✓"
+    return "!" if data.severity == dg.AssetCheckSeverity.WARN else "✗"
 
 
 def _cut(line: str) -> str:

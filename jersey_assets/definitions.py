@@ -15,17 +15,7 @@ from jersey_assets.console import console
 from jersey_assets.resources import Artifacts, Dataset
 
 defs = dg.Definitions(
-    assets=[
-        assets.annotation_files,
-        assets.annotations,
-        assets.class_mapping,
-        assets.dataset_statistics,
-        assets.trained_checkpoint,
-        assets.evaluation_report,
-        assets.onnx_model,
-        assets.parity_report,
-        assets.released_model,
-    ],
+    assets=assets.ASSETS,
     asset_checks=checks.CHECKS,
     jobs=[automation.retrain, automation.validate],
     sensors=[automation.new_annotations],

@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from jersey_assets.annotations.reasons import REASONS
 from jersey_assets.storage.store import Artifact
 
 Metadata = dict[str, Any]
@@ -48,7 +49,7 @@ def _validated(artifact: Artifact) -> Metadata:
             {"split": split, **counts} for split, counts in summary["splits"].items()
         ),
         "reasons": _table(
-            {"reason": reason, "rows": count}
+            {"reason": reason, "rows": count, "meaning": REASONS[reason]}
             for reason, count in summary["reasons"].items()
         ),
         "warnings": _findings(warnings),

@@ -6,7 +6,7 @@ asset's config. The resources hand out the rooms' own objects.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -38,13 +38,15 @@ class Dataset(dg.ConfigurableResource):
     label_pattern: str = Field(
         default="[0-9]{0,2}", description="regular expression of a whole label"
     )
-    conflict_policy: str = Field(
+    conflict_policy: Literal["reject", "prefer_number"] = Field(
         default="reject",
         description="an image listed with two labels: reject = set all its rows "
         'aside; prefer_number = where they are "" and one number, keep the number',
     )
     rejected_budget: float = Field(
         default=0.10,
+        ge=0,
+        le=1,
         description="share of the rows that may be set aside before a run stops, "
         "never fewer than 5 rows",
     )
@@ -60,7 +62,7 @@ class Dataset(dg.ConfigurableResource):
 
         return Rules(
             label_pattern=self.label_pattern,
-            conflict_policy=self.conflict_policy,  # type: ignore[arg-type]
+            conflict_policy=self.conflict_policy,
             rejected_budget=self.rejected_budget,
         )
 

@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from jersey_assets import assets, checks
+from jersey_assets.assets import ASSETS
+from jersey_assets.checks import CHECKS
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.resources import Artifacts, Dataset
 
@@ -23,17 +24,6 @@ TINY_RECIPE = {
     "image_size": 32,
     "learning_rate": 0.002,
 }
-ASSETS = [
-    assets.annotation_files,
-    assets.annotations,
-    assets.class_mapping,
-    assets.dataset_statistics,
-    assets.trained_checkpoint,
-    assets.evaluation_report,
-    assets.onnx_model,
-    assets.parity_report,
-    assets.released_model,
-]
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +50,7 @@ def run_graph(
 ) -> dg.ExecuteInProcessResult:
     """Materializes the whole graph in this process."""
     return dg.materialize(
-        [*ASSETS, *checks.CHECKS],
+        [*ASSETS, *CHECKS],
         instance=instance,
         resources={
             "dataset": Dataset(root=str(data), **dataset),

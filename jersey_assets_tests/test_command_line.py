@@ -111,7 +111,7 @@ def test_a_failed_blocking_check_ends_with_1_and_says_which(
     assert ended.returncode == 1
     assert "✗ every_split_has_rows" in ended.stdout
     summary = ended.stdout.partition("\nFailed in ")[2]
-    assert "FAILED validated_annotations: every_split_has_rows" in summary
+    assert "✗ every_split_has_rows" in summary
     assert "trained_checkpoint" in summary.partition("not run")[2]
     assert not (tmp_path / "artifacts" / "trained_checkpoint").exists()
 
@@ -201,7 +201,10 @@ def test_releases_lists_and_goes_back(good_run, released: Path) -> None:
     listed = run("jersey-assets", "releases", "list", "--artifacts", artifacts)
     assert listed.returncode == 0
     assert f"* {released.name}" in listed.stdout
-    back = run(
-        "jersey-assets", "releases", "rollback", "none", "--artifacts", artifacts
-    )
-    assert back.returncode == 2
+    command = ("jersey-assets", "releases", "rollback")
+    back = run(*command, released.name, "--artifacts", artifacts)
+    assert back.returncode == 0
+    assert f"* {released.name}" in back.stdout
+    refused = run(*command, "none", "--artifacts", artifacts)
+    assert refused.returncode == 2
+    assert released.name in refused.stderr

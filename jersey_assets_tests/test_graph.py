@@ -18,7 +18,6 @@ from jersey_assets.definitions import defs
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import Store, walk_provenance
 from jersey_assets_tests.conftest import (
-    ASSETS,
     REAL_DATA,
     check_results,
     materialized,
@@ -283,7 +282,7 @@ def test_real_conflicts_are_named_and_no_image_is_lost(
     tmp_path: Path, policy: str
 ) -> None:
     result = dg.materialize(
-        ASSETS[:2],
+        assets.ASSETS[:2],
         resources={
             "dataset": Dataset(
                 root=str(REAL_DATA / "basketball"), conflict_policy=policy

@@ -205,6 +205,26 @@ def read_file(root: Path, relative: str) -> bytes:
         raise path_error(error, relative) from error
 
 
+def read_validated(root: Path, relative: str, sha256: str) -> bytes:
+    """Read one image that was validated, and make sure that it still is that image.
+
+    Args:
+        root: the dataset's root.
+        relative: the table's `image`.
+        sha256: the table's `image_sha256`, hex.
+
+    Raises:
+        AnnotationError: the file cannot be used, or has changed.
+    """
+    data = read_file(root, relative)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise AnnotationError(
+            f"{root / relative}: changed since it was validated; "
+            "materialize validated_annotations again"
+        )
+    return data
+
+
 def not_regular(mode: int) -> PathError:
     """Name what stands where a regular file should."""
     kinds = {

@@ -7,7 +7,6 @@ joined from the rows once, at the end.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,11 +56,6 @@ class Findings:
     def add_dataset(self, split: str, reason: str, message: str) -> None:
         """Add a finding about a split as a whole; its folder stands for the file."""
         self._add((-1, split, split, None, None, reason, message))
-
-    def add_rows(self, rows: Sequence[int], faults: Sequence[Fault]) -> None:
-        """Add one finding for each row."""
-        for row, fault in zip(rows, faults, strict=True):
-            self.add_row(row, fault)
 
     def table(self) -> pa.Table:
         """Return all findings so far, in the order in which they were added."""

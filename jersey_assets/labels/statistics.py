@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jersey_assets.annotations.files import read_file
+from jersey_assets.annotations.files import read_validated
 from jersey_assets.annotations.images import decode_crop
 
 # Means over this many crops are steady to the third digit.
 MAX_SAMPLED_CROPS = 5_000
+_SHOWN_KEYS = 12
 _SHOWN_VALUES = 20
 
 
@@ -90,8 +91,9 @@ def _channel_statistics(
     if len(train) > MAX_SAMPLED_CROPS:
         sample = train.sample(MAX_SAMPLED_CROPS, random_state=0)
     means, squares = [], []
-    for name in sample["image"]:
-        pixels = np.asarray(decode_crop(read_file(root, name)), np.float64) / 255
+    for name, digest in zip(sample["image"], sample["image_sha256"], strict=True):
+        crop = decode_crop(read_validated(root, name, digest))
+        pixels = np.asarray(crop, np.float64) / 255
         means.append(pixels.mean((0, 1)))
         squares.append((pixels**2).mean((0, 1)))
     mean = np.mean(means, axis=0)
@@ -104,7 +106,7 @@ def _metadata_distributions(column: pd.Series[str]) -> dict[str, dict[str, int]]
     """Counts the values of each metadata key; long tails are summed as `(other)`."""
     rows = pd.DataFrame([json.loads(text) for text in column.dropna()])
     found = {}
-    for key in sorted(map(str, rows.columns)):
+    for key in sorted(map(str, rows.columns))[:_SHOWN_KEYS]:
         counts = rows[key].dropna().astype(str).value_counts()
         shown = {
             str(value): int(count) for value, count in counts[:_SHOWN_VALUES].items()

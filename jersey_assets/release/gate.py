@@ -43,7 +43,9 @@ def judge(
     check_provenance(candidate, store)
     if release is None:
         return Verdict(
-            "not_worse_than_current", True, "published: there is no release yet"
+            "not_worse_than_current",
+            True,
+            "published: there is no intact release to compare with",
         )
     table = pd.read_parquet(candidate.annotations.file("annotations.parquet"))
     rows = table[table["split"] == evaluation_split(table)]

@@ -10,9 +10,10 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parents[1]
 # In the order in which data flows: a room's artifacts depend on the rooms before it.
 _ROOMS = {
-    "annotations": ("numpy", "pandas", "pillow"),
+    "plots": ("matplotlib",),
+    "annotations": ("msgspec", "numpy", "pandas", "pandera", "pillow", "pyarrow"),
     "labels": (),
-    "training": ("lightning", "torch", "torchvision"),
+    "training": ("lightning", "torch", "torchmetrics", "torchvision"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "release": (),
 }

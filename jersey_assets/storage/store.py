@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,6 +32,9 @@ MANIFEST = "manifest.json"
 CURRENT = "current.json"
 _STAGING = ".staging-"
 _STAGING_LIFETIME_S = 24 * 3600
+
+
+log = logging.getLogger(__name__)
 
 
 class StorageError(RuntimeError):
@@ -149,8 +154,8 @@ class Store:
             StorageError: a file is missing, or not what the manifest says.
         """
         location = f"{self._base}/{asset}/{version}"
+        manifest = self._manifest(asset, version)
         try:
-            manifest = json.loads(self._fs.cat_file(f"{location}/{MANIFEST}"))
             folder = self._local_copy(location, manifest)
             for name, entry in manifest["files"].items():
                 if _describe_file(folder / name) != entry:
@@ -164,8 +169,6 @@ class Store:
             raise StorageError(
                 f"{location} is incomplete ({error}); materialize {asset} again"
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StorageError(f"{location}/{MANIFEST} is damaged: {error}") from error
         return Artifact(asset, version, folder, location, manifest)
 
     def publish(
@@ -179,32 +182,50 @@ class Store:
 
         Args:
             asset: the asset's name.
-            origin: what decides the content; where the current version has the same
-                origin and is intact, it is returned and `make` is not called.
+            origin: what decides the content; where an intact version has the same
+                origin, readers are pointed to it and `make` is not called.
             make: writes the files into the empty folder that it is given.
             facts: goes into the manifest (run id and the like).
 
         Raises:
             StorageError: the store cannot be written.
         """
-        existing = self._intact_current(asset)
-        if existing is not None and existing.manifest["key"] == origin.key():
+        existing = self.find(asset, key=origin.key())
+        if existing is not None:
+            current = self.intact(asset)
+            if current is None or current.version != existing.version:
+                self.point(asset, existing.version)
             return existing
-        try:
+        with self._writing(asset):
             staging = self._make_staging(asset)
-            try:
-                make(staging)
+        try:
+            make(staging)
+            with self._writing(asset):
                 manifest = _describe_folder(asset, staging, origin, facts or {})
                 self._install(asset, staging, manifest)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-            self.point(asset, manifest["version"])
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {asset} under {self.root}: {error}"
-            ) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.point(asset, manifest["version"])
         self._prune(asset)
         return self.read(asset, manifest["version"])
+
+    def find(self, asset: str, **wanted: str) -> Artifact | None:
+        """Finds the newest intact version whose manifest has these values."""
+        for version in reversed(self.versions(asset)):
+            try:
+                manifest = self._manifest(asset, version)
+                if wanted.items() <= manifest.items():
+                    return self.read(asset, version)
+            except StorageError:
+                continue
+        return None
+
+    def intact(self, asset: str) -> Artifact | None:
+        """Reads the current version, or None where there is none or it is damaged."""
+        try:
+            return self.current(asset)
+        except StorageError:
+            return None
 
     def point(self, asset: str, version: str) -> None:
         """Points readers to a version that exists.
@@ -219,11 +240,12 @@ class Store:
         self.read(asset, version)
         content = canonical_json({"version": version})
         target = f"{self._base}/{asset}/{CURRENT}"
-        if self._is_local:
-            _replace_file(Path(target), content)
-        else:
-            # One object is put whole or not at all.
-            self._fs.pipe_file(target, content)
+        with self._writing(asset):
+            if self._is_local:
+                _replace_file(Path(target), content)
+            else:
+                # One object is put whole or not at all.
+                self._fs.pipe_file(target, content)
 
     def versions(self, asset: str) -> list[str]:
         """Names of the stored versions, oldest first."""
@@ -260,11 +282,37 @@ class Store:
     def _is_local(self) -> bool:
         return isinstance(self._fs, LocalFileSystem)
 
-    def _intact_current(self, asset: str) -> Artifact | None:
+    @contextmanager
+    def _writing(self, asset: str) -> Iterator[None]:
+        """Says what could not be written where."""
         try:
-            return self.current(asset)
-        except StorageError:
-            return None
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {asset} under {self.root}: {error}"
+            ) from error
+
+    def _manifest(self, asset: str, version: str) -> dict[str, Any]:
+        """Reads a manifest, and checks that its digest is that of its files."""
+        location = f"{self._base}/{asset}/{version}"
+        try:
+            manifest: dict[str, Any] = json.loads(
+                self._fs.cat_file(f"{location}/{MANIFEST}")
+            )
+            whole = manifest["digest"] == _digest_of(manifest["files"])
+            if not whole or any("/" in name for name in manifest["files"]):
+                raise ValueError("its digest is not that of the files it lists")
+            if not {"key", "inputs"} <= manifest.keys():
+                raise ValueError("it does not say what the files were made from")
+        except OSError as error:
+            raise StorageError(
+                f"{location} is incomplete ({error}); materialize {asset} again"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(
+                f"{location}/{MANIFEST} is damaged: {error}; materialize {asset} again"
+            ) from error
+        return manifest
 
     def _make_staging(self, asset: str) -> Path:
         """Makes a folder to write into, on the store's own disk where it has one."""
@@ -306,14 +354,39 @@ class Store:
         return folder
 
     def _prune(self, asset: str) -> None:
-        """Removes versions past the kept ones, and what killed runs left behind."""
+        """Removes versions past the kept ones, and what killed runs left behind.
+
+        What readers are pointed to stays, and so does what a stored artifact was made
+        from: provenance can be walked as long as there is something to walk from.
+        """
         keep = self.keep_releases if asset == "released_model" else self.keep
+        current = self.intact(asset)
+        needed = self._inputs_of_all() | {current.version if current else ""}
         for version in self.versions(asset)[:-keep]:
-            self._fs.rm(f"{self._base}/{asset}/{version}", recursive=True)
+            if version not in needed:
+                self._remove(f"{self._base}/{asset}/{version}")
         if self._is_local:
             for folder in (Path(self._base) / asset).glob(f"{_STAGING}*"):
                 if time.time() - folder.stat().st_mtime > _STAGING_LIFETIME_S:
                     shutil.rmtree(folder, ignore_errors=True)
+
+    def _inputs_of_all(self) -> set[str]:
+        """Versions that any stored artifact was made from."""
+        needed = set()
+        for entry in self._fs.ls(self._base, detail=True, refresh=True):
+            asset = entry["name"].rstrip("/").rsplit("/", 1)[-1]
+            if entry["type"] == "directory" and not asset.startswith("."):
+                for version in self.versions(asset):
+                    with suppress(StorageError):
+                        inputs = self._manifest(asset, version)["inputs"]
+                        needed |= {entry["version"] for entry in inputs.values()}
+        return needed
+
+    def _remove(self, folder: str) -> None:
+        try:
+            self._fs.rm(folder, recursive=True)
+        except OSError as error:  # another run may be removing it too
+            log.warning("%s is left where it is: %s", folder, error)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -337,11 +410,13 @@ def walk_provenance(store: Store, artifact: Artifact) -> Iterator[Artifact]:
         seen.add((node.asset, node.version))
         yield node
         for asset, entry in node.manifest["inputs"].items():
-            upstream = store.read(asset, entry["version"])
-            if upstream.digest != entry["digest"]:
+            upstream = store.find(asset, version=entry["version"])
+            # The same bytes, published again after damage, are the same input.
+            upstream = upstream or store.find(asset, digest=entry["digest"])
+            if upstream is None or upstream.digest != entry["digest"]:
                 raise StorageError(
-                    f"{node.location} was made from {asset} {entry['digest'][:12]}, "
-                    f"but {upstream.location} holds {upstream.digest[:12]}"
+                    f"{node.location} was made from {asset} {entry['version']}, which "
+                    f"is gone or damaged; materialize {asset} and what follows again"
                 )
             queue.append(upstream)
 
@@ -351,7 +426,7 @@ def _describe_folder(
 ) -> dict[str, Any]:
     """Builds the manifest of the files in a folder."""
     files = {path.name: _describe_file(path) for path in sorted(folder.iterdir())}
-    digest = hashlib.sha256(canonical_json(files)).hexdigest()
+    digest = _digest_of(files)
     now = datetime.now(UTC)
     return {
         "asset": asset,
@@ -368,6 +443,10 @@ def _describe_folder(
         "settings": origin.settings,
         **facts,
     }
+
+
+def _digest_of(files: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(files)).hexdigest()
 
 
 def _describe_file(path: Path) -> dict[str, Any]:

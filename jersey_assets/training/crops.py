@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from jersey_assets.annotations.files import read_file
+from jersey_assets.annotations.files import read_validated
 from jersey_assets.annotations.images import decode_crop, resize_crop
-
-
-class CropsError(ValueError):
-    """Crops that are not what the validated table says."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +51,12 @@ def load_crops(
         image_size: side of the square that each crop is stretched to, px.
 
     Raises:
-        CropsError: an image is not the one that was validated.
+        AnnotationError: an image is not the one that was validated.
     """
     images = np.empty((len(table), image_size, image_size, 3), np.uint8)
     rows = zip(table["image"], table["image_sha256"], strict=True)
     for index, (name, digest) in enumerate(rows):
-        data = read_file(root, name)
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise CropsError(
-                f"{root / name}: changed since it was validated; "
-                "materialize validated_annotations again"
-            )
+        data = read_validated(root, name, digest)
         images[index] = resize_crop(decode_crop(data), image_size)
     targets = torch.tensor([mapping[label] for label in table["label"]])
     return Crops(

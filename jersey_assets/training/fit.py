@@ -135,7 +135,8 @@ def fit(
     )
     network = checkpoint.build_model()
     seconds = history.epochs[-1].seconds
-    trained = len(history.epochs) * len(loaders[0]) * recipe.batch_size
+    batch_size = min(recipe.batch_size, len(train))
+    trained = len(history.epochs) * len(loaders[0]) * batch_size
     summary = {
         "valid_top1": scores.valid_top1,
         "valid_top5": scores.valid_top5,

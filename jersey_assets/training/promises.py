@@ -53,7 +53,7 @@ def _holds_ema_weights(
     reproduced = (
         miss <= tolerance
         and miss <= raw_miss + tolerance / 10
-        and abs(seen.top1 - expected_top1) <= 1.5 / len(valid)
+        and abs(seen.top1 - expected_top1) <= max(1.5 / len(valid), tolerance)
     )
     averaged = any(
         not torch.equal(value, checkpoint.raw_state_dict[name])

@@ -87,7 +87,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     )
     ema_decay: float = Field(
         0.9999,
-        ge=0,
+        gt=0,
         lt=1,
         description="weight of the past in the averaged weights, reached by the ramp "
         "min(decay, (1 + step) / (10 + step))",

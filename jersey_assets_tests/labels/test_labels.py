@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -65,8 +66,9 @@ def painted(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
     ]:
         Image.new("RGB", size, color).save(tmp_path / f"{name}.png")
         metadata = json.dumps({"jersey_color": "red" if name == "a" else "black"})
-        rows.append((split, f"{name}.png", label, *size, metadata))
-    columns = ["split", "image", "label", "width", "height", "metadata"]
+        digest = hashlib.sha256((tmp_path / f"{name}.png").read_bytes()).hexdigest()
+        rows.append((split, f"{name}.png", digest, label, *size, metadata))
+    columns = ["split", "image", "image_sha256", "label", "width", "height", "metadata"]
     return tmp_path, pd.DataFrame(rows, columns=columns)
 
 

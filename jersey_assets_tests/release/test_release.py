@@ -51,7 +51,7 @@ def candidate(store: Store) -> Candidate:
 def test_the_first_model_is_published(trained) -> None:
     found = check_results(trained[0])["released_model", "not_worse_than_current"]
     assert found.passed
-    assert found.description == "published: there is no release yet"
+    assert found.description == "published: there is no intact release to compare with"
 
 
 def test_a_worse_model_is_not_published_and_the_current_one_stays(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import fsspec
@@ -81,6 +83,67 @@ def test_old_versions_go_and_the_current_one_stays(store: Store) -> None:
         store.publish("thing", Origin(str(number)), write_text(str(number)))
     assert len(store.versions("thing")) == 3
     assert store.require("thing").file("a.txt").read_text() == "5"
+
+
+def test_going_back_to_an_earlier_origin_points_back_and_makes_nothing(
+    store: Store,
+) -> None:
+    first = store.publish("thing", Origin("a"), write_text("a"))
+    for number in range(2):
+        store.publish("thing", Origin(f"bad {number}"), write_text(str(number)))
+        again = store.publish("thing", Origin("a"), write_text("not made"))
+        assert again.version == first.version
+        assert store.require("thing").file("a.txt").read_text() == "a"
+
+
+def test_what_a_stored_artifact_was_made_from_is_kept(store: Store) -> None:
+    above = store.publish("above", Origin("0"), write_text("0"))
+    below = store.publish("below", Origin("1", (above,)), write_text("x"))
+    for number in range(1, 9):
+        store.publish("above", Origin(str(number)), write_text(str(number)))
+    walked = [artifact.version for artifact in walk_provenance(store, below)]
+    assert walked == [below.version, above.version]
+    assert len(store.versions("above")) == 4
+
+
+def test_the_current_version_is_kept_when_the_clock_was_set_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        store.publish("thing", Origin(str(number)), write_text(str(number)))
+
+    class Yesterday(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) - timedelta(days=1)
+
+    monkeypatch.setattr("jersey_assets.storage.store.datetime", Yesterday)
+    published = store.publish("thing", Origin("late"), write_text("late"))
+    assert store.require("thing").version == published.version
+
+
+def test_an_input_published_again_after_damage_is_the_same_input(
+    tmp_path: Path,
+) -> None:
+    store = Store(str(tmp_path))
+    above = store.publish("above", Origin("1"), write_text("same"))
+    below = store.publish("below", Origin("1", (above,)), write_text("x"))
+    above.file("a.txt").write_text("damaged")
+    mended = store.publish("above", Origin("1"), write_text("same"))
+    walked = [artifact.version for artifact in walk_provenance(store, below)]
+    assert walked == [below.version, mended.version]
+
+
+def test_a_file_changed_together_with_its_entry_is_noticed(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    artifact = store.publish("thing", Origin("1"), write_text("hello"))
+    artifact.file("a.txt").write_text("other")
+    manifest = json.loads((artifact.folder / "manifest.json").read_text())
+    digest = hashlib.sha256(b"other").hexdigest()
+    manifest["files"]["a.txt"]["sha256"] = digest
+    (artifact.folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StorageError, match="damaged"):
+        store.require("thing")
 
 
 def test_going_back_is_pointing_back(store: Store) -> None:

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
+from jersey_assets.annotations.files import AnnotationError
 from jersey_assets.annotations.images import decode_crop, resize_crop
 from jersey_assets.export.predict import normalize_crops
 from jersey_assets.labels.mapping import class_mapping
 from jersey_assets.training.crops import (
     Crops,
-    CropsError,
     evaluation_split,
     load_crops,
     normalize,
@@ -41,7 +41,7 @@ def test_a_crop_that_changed_since_validation_is_refused(
     rows = table[table["split"] == "valid"]
     changed = data / rows["image"].iloc[3]
     changed.write_bytes((data / rows["image"].iloc[4]).read_bytes())
-    with pytest.raises(CropsError, match="changed since it was validated"):
+    with pytest.raises(AnnotationError, match="changed since it was validated"):
         load_crops(data, rows, class_mapping(table), 32)
 
 
