@@ -30,7 +30,7 @@ def write_contact_sheet(root: Path, rejected: pd.DataFrame, path: Path) -> None:
         crop = _read_crop(root, str(row.image))
         if crop is not None:
             crops.append(crop)
-            captions.append(f"{row.split}:{row.line} {row.reason}")
+            captions.append(f"{row.split}:{row.line} {row.label!r}\n{row.reason}")
         if len(crops) == MAX_CROPS:
             break
     if crops:

@@ -248,6 +248,10 @@ def crop_grid(
     return _grid(images, [show_label(caption) for caption in captions])
 
 
+# Characters that fit over a crop.
+_CAPTION = 19
+
+
 def _grid(
     images: Sequence[np.ndarray[Any, np.dtype[np.uint8]]],
     captions: Sequence[str],
@@ -269,7 +273,8 @@ def _grid(
     for cell, image, caption, color in shown:
         # The pixels as they are; smoothed ones take twice the bytes.
         cell.imshow(image, interpolation="nearest")
-        cell.set_title(_shorten(caption), color=color, fontsize=8, loc="center", pad=3)
+        lines = [_shorten(line, _CAPTION) for line in caption.splitlines()]
+        cell.set_title("\n".join(lines), color=color, fontsize=8, loc="center", pad=3)
         if color == RED:
             cell.spines[:].set(visible=True, color=RED, linewidth=2.5)
     return figure

@@ -13,7 +13,9 @@ from jersey_assets.annotations.contact_sheet import write_contact_sheet
 def rejected(*images: str) -> pd.DataFrame:
     rows = [("train", "a.jsonl", n, name) for n, name in enumerate(images, 1)]
     columns = ["split", "file", "line", "image"]
-    return pd.DataFrame(rows, columns=columns).assign(reason="label.conflict")
+    return pd.DataFrame(rows, columns=columns).assign(
+        label="23", reason="label.conflict"
+    )
 
 
 def test_crops_set_aside_are_drawn_and_those_that_cannot_be_are_left_out(
