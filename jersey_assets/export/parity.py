@@ -60,23 +60,6 @@ class Comparison:
     onnx_logits: Numbers
 
 
-def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> dict[str, Any]:
-    """Measures how far the model is from its checkpoint on real crops.
-
-    Args:
-        model: the ONNX file, one that keeps the contract.
-        checkpoint: what it was exported from.
-        crops: of the evaluation split, at least one.
-
-    Returns:
-        The parity report, JSON values only; numbers that are not finite are null.
-
-    Raises:
-        ExportError: the model cannot be run, or there are no crops.
-    """
-    return compare_logits(model, checkpoint, crops).report
-
-
 def write_parity(
     model: Path, checkpoint: Checkpoint, crops: Crops, folder: Path
 ) -> dict[str, Any]:
@@ -88,7 +71,7 @@ def write_parity(
     from jersey_assets.plots.figures import error_histogram, logits_scatter
     from jersey_assets.plots.png import save_png
 
-    found = compare_logits(model, checkpoint, crops)
+    found = compare(model, checkpoint, crops)
     latency = measure_latency(model.read_bytes(), checkpoint)
     report = {**found.report, "latency": latency}
     (folder / "report.json").write_bytes(canonical_json(report))
@@ -100,11 +83,20 @@ def write_parity(
     return report
 
 
-def compare_logits(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
-    """Does what `compare` does, and keeps the logits.
+def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
+    """Measures how far the model is from its checkpoint on real crops.
+
+    Args:
+        model: the ONNX file, one that keeps the contract.
+        checkpoint: what it was exported from.
+        crops: of the evaluation split, at least one.
+
+    Returns:
+        The report, JSON values only, numbers that are not finite as null; and the
+        logits that it was made from.
 
     Raises:
-        ExportError: as `compare`.
+        ExportError: the model cannot be run, or there are no crops.
     """
     if not len(crops):
         raise ExportError("no crops to compare on: the evaluation split is empty")

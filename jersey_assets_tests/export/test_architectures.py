@@ -60,7 +60,7 @@ def check(checkpoint: Checkpoint, folder: Path) -> None:
     verdicts = check_model(folder / "model.onnx", checkpoint)
     assert [v.message for v in verdicts if not v.passed] == []
     crops = make_crops(9, checkpoint.image_size)
-    report = compare(folder / "model.onnx", checkpoint, crops)
+    report = compare(folder / "model.onnx", checkpoint, crops).report
     assert report["passed"], report
 
 

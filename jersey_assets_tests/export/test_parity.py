@@ -36,14 +36,14 @@ def report(
 ) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("parity") / "model.onnx"
     path.write_bytes(small_bytes)
-    return compare(path, small, crops)
+    return compare(path, small, crops).report
 
 
 def broken_report(
     proto: onnx.ModelProto, small: Checkpoint, crops: Crops, path: Path
 ) -> dict[str, Any]:
     path.write_bytes(proto.SerializeToString())
-    return compare(path, small, crops)
+    return compare(path, small, crops).report
 
 
 def failed(report: dict[str, Any]) -> set[str]:
