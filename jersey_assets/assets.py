@@ -21,7 +21,7 @@ from jersey_assets.storage.store import canonical_json
 from jersey_assets.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from jersey_assets.training.fit import Epoch
+    from jersey_assets.training.history import Epoch
 
 # One group: with more, the lineage page opens collapsed.
 GROUP = "jersey_numbers"

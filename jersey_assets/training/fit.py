@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,55 +14,23 @@ from typing import Any
 import lightning.pytorch as pl
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torch.utils.data import DataLoader
 
-from jersey_assets.training.augment import augment
+from jersey_assets.training.batches import make_loaders
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.crops import Crops, normalize, three_channels
+from jersey_assets.training.crops import Crops, three_channels
 from jersey_assets.training.ema import ExponentialMovingAverage
-from jersey_assets.training.model import build_model, count_flops, count_parameters
+from jersey_assets.training.errors import TrainingError
+from jersey_assets.training.history import Epoch, History
+from jersey_assets.training.model import count_flops, count_parameters
+from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.recipe import Recipe
 
-EVALUATION_BATCH = 256
 _MODEL_PREFIX = "model."
 
 log = logging.getLogger(__name__)
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot start or has no usable result; the message says why."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch, counted from 1, gave; `valid_*` are of the averaged weights.
-
-    Losses are mean cross-entropies (training: smoothed, on augmented crops), top-k
-    shares in 0..1, `seconds` since the start of training.
-    """
-
-    epoch: int
-    train_loss: float
-    train_top1: float
-    valid_loss: float
-    valid_top1: float
-    valid_top5: float
-    learning_rate: float
-    seconds: float
-
-    def line(self, epochs: int) -> str:
-        """The epoch as one line for a person, with the time that is left."""
-        left = self.seconds / self.epoch * (epochs - self.epoch)
-        return (
-            f"epoch {self.epoch:>3}/{epochs}  train loss {self.train_loss:.3f}  "
-            f"valid loss {self.valid_loss:.3f}  valid top-1 {self.valid_top1:6.1%}  "
-            f"{self.seconds:4.0f} s, {left:.0f} s left"
-        )
 
 
 @dataclass(frozen=True)
@@ -114,11 +80,11 @@ def fit(
         TrainingError: no batch can be made, the loss is not finite, or training
             ended before its first epoch was validated.
     """
-    loaders = _loaders(recipe, train, valid)
+    loaders = make_loaders(recipe, train, valid)
     pl.seed_everything(recipe.seed, verbose=False)
     mean, std = three_channels(statistics["mean"]), three_channels(statistics["std"])
-    module = _Module(recipe, len(labels), mean, std, len(loaders[0]))
-    history = _History(report, recipe.epochs)
+    module = TrainingModule(recipe, len(labels), mean, std, len(loaders[0]))
+    history = History(report, recipe.epochs)
     with TemporaryDirectory(prefix="jersey-fit-") as folder:
         best = _run(recipe, module, history, loaders, Path(folder))
     scores = history.epochs[best["epoch"]]
@@ -158,8 +124,8 @@ def fit(
 
 def _run(
     recipe: Recipe,
-    module: _Module,
-    history: _History,
+    module: TrainingModule,
+    history: History,
     loaders: tuple[DataLoader[Any], DataLoader[Any]],
     folder: Path,
 ) -> dict[str, Any]:
@@ -203,190 +169,6 @@ def _run(
         keep_best.best_model_path, map_location="cpu", weights_only=True
     )
     return best
-
-
-class _Module(pl.LightningModule):
-    """The training and validation step."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        num_classes: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        steps_per_epoch: int,
-    ) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.num_classes = num_classes
-        self.normalization = mean, std
-        self.steps = recipe.epochs * steps_per_epoch
-        network = build_model(recipe, num_classes)
-        self.model = network.to(memory_format=torch.channels_last)
-        top5 = min(5, num_classes)
-        self.train_loss, self.valid_loss = MeanMetric(), MeanMetric()
-        self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
-        self.valid_top1 = MulticlassAccuracy(num_classes, average="micro")
-        self.valid_top5 = MulticlassAccuracy(num_classes, top_k=top5, average="micro")
-
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        images, targets = batch
-        # Seeded by the step, so that a crop's look doesn't depend on what ran before.
-        generator = torch.Generator(images.device)
-        generator.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
-        images = augment(images, self.recipe.augmentation, generator)
-        logits = self._logits(images)
-        loss = F.cross_entropy(
-            logits, targets, label_smoothing=self.recipe.label_smoothing
-        )
-        if not torch.isfinite(loss):
-            rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.global_step} "
-                f"(epoch {self.current_epoch}, learning rate {rate:.2e}); "
-                "try a lower learning_rate or precision 32-true"
-            )
-        self.train_loss.update(loss.detach())
-        self.train_top1.update(logits.detach(), targets)
-        return loss
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        images, targets = batch
-        logits = self._logits(images).float()
-        self.valid_loss.update(F.cross_entropy(logits, targets), weight=len(targets))
-        self.valid_top1.update(logits, targets)
-        self.valid_top5.update(logits, targets)
-        self.log_dict(
-            {
-                "valid_loss": self.valid_loss,
-                "valid_top1": self.valid_top1,
-                "valid_top5": self.valid_top5,
-            },
-            on_step=False,
-            on_epoch=True,
-        )
-
-    def on_train_epoch_end(self) -> None:
-        self.log("train_loss", self.train_loss)
-        self.log("train_top1", self.train_top1)
-
-    def configure_optimizers(self) -> Any:
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        rest = [p for p in self.model.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": self.recipe.weight_decay},
-                {"params": rest, "weight_decay": 0.0},
-            ],
-            lr=self.recipe.learning_rate,
-            # In mixed precision Lightning cannot clip a fused optimizer's gradients.
-            fused=self.recipe.precision == "32-true",
-        )
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate)
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
-
-    def _learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to zero, as a share of the top."""
-        warmup = max(1, round(self.recipe.warmup * self.steps))
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = (step - warmup) / max(1, self.steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-    def _logits(self, images: Tensor) -> Tensor:
-        inputs = normalize(images, *self.normalization)
-        logits: Tensor = self.model(
-            inputs.contiguous(memory_format=torch.channels_last)
-        )
-        return logits
-
-
-class _History(Callback):
-    """Collects an `Epoch` after each validation and passes it on."""
-
-    def __init__(self, report: Callable[[Epoch, int], None], epochs: int) -> None:
-        self.epochs: list[Epoch] = []
-        self.device = ""
-        self._report = report
-        self._total = epochs
-        self._start = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._start = time.monotonic()
-        self.device = str(trainer.strategy.root_device)
-
-    def on_train_epoch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule
-    ) -> None:
-        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        epoch = Epoch(
-            epoch=trainer.current_epoch + 1,
-            train_loss=float(module.train_loss.compute()),  # type: ignore[operator, union-attr]
-            train_top1=float(module.train_top1.compute()),  # type: ignore[operator, union-attr]
-            valid_loss=seen["valid_loss"],
-            valid_top1=seen["valid_top1"],
-            valid_top5=seen["valid_top5"],
-            learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
-            seconds=time.monotonic() - self._start,
-        )
-        self.epochs.append(epoch)
-        self._report(epoch, self._total)
-
-
-class _CropBatches(Dataset[tuple[Tensor, Tensor]]):
-    """Takes whole batches out of the tensors, without a Python loop per crop."""
-
-    def __init__(self, crops: Crops) -> None:
-        self.crops = crops
-
-    def __len__(self) -> int:
-        return len(self.crops)
-
-    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.crops.images[indices], self.crops.targets[indices]
-
-
-class _Batches(Sampler[Tensor]):
-    """Indices of each batch; shuffled by seed and epoch where a seed is given."""
-
-    def __init__(self, count: int, batch_size: int, seed: int | None = None) -> None:
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        # A last, smaller batch would give its crops' BatchNorm too much weight.
-        whole, rest = divmod(self.count, self.batch_size)
-        return whole + (self.seed is None and rest > 0)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        order = torch.arange(self.count)
-        if self.seed is not None:
-            generator = torch.Generator().manual_seed(
-                self.seed * 1_000_003 + self.epoch
-            )
-            order = torch.randperm(self.count, generator=generator)
-        yield from torch.split(order, self.batch_size)[: len(self)]
-
-
-def _loaders(
-    recipe: Recipe, train: Crops, valid: Crops
-) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    if len(train) < 2:
-        raise TrainingError(f"the train split has {len(train)} crops: nothing to learn")
-    # A dataset smaller than a batch is one batch.
-    size = min(recipe.batch_size, len(train))
-    loaders = []
-    for crops, batches in (
-        (train, _Batches(len(train), size, recipe.seed)),
-        (valid, _Batches(len(valid), EVALUATION_BATCH)),
-    ):
-        data = _CropBatches(crops)
-        loaders.append(DataLoader(data, sampler=batches, batch_size=None))
-    return loaders[0], loaders[1]
 
 
 def _network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

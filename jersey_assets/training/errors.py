@@ -1,0 +1,7 @@
+"""What training says when it cannot go on."""
+
+from __future__ import annotations
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot start or has no usable result; the message says why."""

@@ -1,0 +1,69 @@
+"""The history of a training: what each epoch gave, as it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch, counted from 1, gave; `valid_*` are of the averaged weights.
+
+    Losses are mean cross-entropies (training: smoothed, on augmented crops), top-k
+    shares in 0..1, `seconds` since the start of training.
+    """
+
+    epoch: int
+    train_loss: float
+    train_top1: float
+    valid_loss: float
+    valid_top1: float
+    valid_top5: float
+    learning_rate: float
+    seconds: float
+
+    def line(self, epochs: int) -> str:
+        """The epoch as one line for a person, with the time that is left."""
+        left = self.seconds / self.epoch * (epochs - self.epoch)
+        return (
+            f"epoch {self.epoch:>3}/{epochs}  train loss {self.train_loss:.3f}  "
+            f"valid loss {self.valid_loss:.3f}  valid top-1 {self.valid_top1:6.1%}  "
+            f"{self.seconds:4.0f} s, {left:.0f} s left"
+        )
+
+
+class History(Callback):
+    """Collects an `Epoch` after each validation and passes it on."""
+
+    def __init__(self, report: Callable[[Epoch, int], None], epochs: int) -> None:
+        self.epochs: list[Epoch] = []
+        self.device = ""
+        self._report = report
+        self._total = epochs
+        self._start = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._start = time.monotonic()
+        self.device = str(trainer.strategy.root_device)
+
+    def on_train_epoch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule
+    ) -> None:
+        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        epoch = Epoch(
+            epoch=trainer.current_epoch + 1,
+            train_loss=float(module.train_loss.compute()),  # type: ignore[operator, union-attr]
+            train_top1=float(module.train_top1.compute()),  # type: ignore[operator, union-attr]
+            valid_loss=seen["valid_loss"],
+            valid_top1=seen["valid_top1"],
+            valid_top5=seen["valid_top5"],
+            learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
+            seconds=time.monotonic() - self._start,
+        )
+        self.epochs.append(epoch)
+        self._report(epoch, self._total)

@@ -1,0 +1,116 @@
+"""The steps of training and validation, as Lightning runs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from jersey_assets.training.augment import augment
+from jersey_assets.training.crops import normalize
+from jersey_assets.training.errors import TrainingError
+from jersey_assets.training.model import build_model
+from jersey_assets.training.recipe import Recipe
+
+
+class TrainingModule(pl.LightningModule):
+    """The training and validation step."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        num_classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        steps_per_epoch: int,
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.num_classes = num_classes
+        self.normalization = mean, std
+        self.steps = recipe.epochs * steps_per_epoch
+        network = build_model(recipe, num_classes)
+        self.model = network.to(memory_format=torch.channels_last)
+        top5 = min(5, num_classes)
+        self.train_loss, self.valid_loss = MeanMetric(), MeanMetric()
+        self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.valid_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.valid_top5 = MulticlassAccuracy(num_classes, top_k=top5, average="micro")
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        images, targets = batch
+        # Seeded by the step, so that a crop's look doesn't depend on what ran before.
+        generator = torch.Generator(images.device)
+        generator.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        images = augment(images, self.recipe.augmentation, generator)
+        logits = self._logits(images)
+        loss = F.cross_entropy(
+            logits, targets, label_smoothing=self.recipe.label_smoothing
+        )
+        if not torch.isfinite(loss):
+            rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.global_step} "
+                f"(epoch {self.current_epoch}, learning rate {rate:.2e}); "
+                "try a lower learning_rate or precision 32-true"
+            )
+        self.train_loss.update(loss.detach())
+        self.train_top1.update(logits.detach(), targets)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        images, targets = batch
+        logits = self._logits(images).float()
+        self.valid_loss.update(F.cross_entropy(logits, targets), weight=len(targets))
+        self.valid_top1.update(logits, targets)
+        self.valid_top5.update(logits, targets)
+        self.log_dict(
+            {
+                "valid_loss": self.valid_loss,
+                "valid_top1": self.valid_top1,
+                "valid_top5": self.valid_top5,
+            },
+            on_step=False,
+            on_epoch=True,
+        )
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train_loss", self.train_loss)
+        self.log("train_top1", self.train_top1)
+
+    def configure_optimizers(self) -> Any:
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        rest = [p for p in self.model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self.recipe.weight_decay},
+                {"params": rest, "weight_decay": 0.0},
+            ],
+            lr=self.recipe.learning_rate,
+            # In mixed precision Lightning cannot clip a fused optimizer's gradients.
+            fused=self.recipe.precision == "32-true",
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def _learning_rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to zero, as a share of the top."""
+        warmup = max(1, round(self.recipe.warmup * self.steps))
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = (step - warmup) / max(1, self.steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def _logits(self, images: Tensor) -> Tensor:
+        inputs = normalize(images, *self.normalization)
+        logits: Tensor = self.model(
+            inputs.contiguous(memory_format=torch.channels_last)
+        )
+        return logits
