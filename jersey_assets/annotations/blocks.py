@@ -35,8 +35,8 @@ class _Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     metadata: msgspec.Raw = _ABSENT
 
 
-_decode_row = msgspec.json.Decoder(_Row).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_rows = msgspec.json.Decoder(_Row)
+_objects = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,23 @@ class BlockDecoder:
         if len(text) > longest and max(map(len, lines)) > longest:
             return None
         try:
-            rows = map(msgspec.structs.astuple, map(_decode_row, lines))
-            images, labels, prefixes, metadata = zip(*rows, strict=True)
+            if _is_one_object_per_line(text):
+                rows = _rows.decode_lines(text)
+            else:
+                rows = list(map(_rows.decode, lines))
+            metadata = [row.metadata for row in rows]
             colons = _metadata_colons(metadata, self._rules.max_depth)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         # Every key brings a colon, so a repeated one, which msgspec overwrites in
         # silence, leaves more colons in the text than the rows account for.
+        prefixes = [row.prefix for row in rows]
         given = [prefix for prefix in prefixes if prefix is not None]
         colons += 2 * len(lines) + len(given) + "".join(given).count(":")
-        if text.count(b":") != colons or not self._are_labels(set(labels)):
+        labels = [row.suffix for row in rows]
+        if _count(text, ":") != colons or not self._are_labels(set(labels)):
             return None
+        images = [row.image for row in rows]
         if not are_plain(images):
             return None
         return Block(
@@ -110,6 +116,23 @@ class BlockDecoder:
         return True
 
 
+def _is_one_object_per_line(text: bytes) -> bool:
+    """Say whether rows may be decoded from the whole text at once.
+
+    Between two braces JSON allows no line feed alone, neither in an object, an array
+    nor a string, so each such place ends a value: as many values as lines.
+    """
+    values = np.frombuffer(b"}\n" + text + b"\n{", np.uint8)
+    ends = np.flatnonzero(values == ord("\n"))
+    fenced = (values[ends - 1] == ord("}")) & (values[ends + 1] == ord("{"))
+    return bool(fenced.all())
+
+
+def _count(text: bytes, character: str) -> int:
+    """Count a byte; where it is frequent, several times as fast as `bytes.count`."""
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord(character)))
+
+
 def _is_utf8(text: bytes) -> bool:
     try:
         return text.isascii() or bool(text.decode("utf-8"))
@@ -126,15 +149,15 @@ def _metadata_colons(metadata: Sequence[msgspec.Raw], max_depth: int) -> int:
     given = [raw for raw in metadata if raw is not _ABSENT]
     if not given:
         return 0
-    values = list(map(_decode_object, given))
-    text = b"".join(given)
-    if b"[" in text or text.count(b"{") != len(given):
+    text = b"\n".join(given)
+    values = _objects.decode_lines(text)
+    if b"[" in text or _count(text, "{") != len(given):
         deepest = max(map(_brackets, map(bytes, given)))
         keys = sum(map(_colons, values))
     else:
         deepest = 1
         keys = sum(map(len, values))
-    colons = text.count(b":")
+    colons = _count(text, ":")
     if colons != keys and colons != sum(map(_colons, values)):
         raise msgspec.MsgspecError("an object may repeat a key")
     if deepest >= max_depth:

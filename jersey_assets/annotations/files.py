@@ -300,9 +300,12 @@ def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    annotates = entry.name.lower().endswith(".jsonl")
+                    if not annotates and entry.is_file(follow_symlinks=False):
+                        continue
                     child = f"{path}/{entry.name}"
                     behind, mode = _follow(base, f"{real}/{entry.name}", entry)
-                    if entry.name.lower().endswith(".jsonl"):
+                    if annotates:
                         yield _annotation_file(split, child, behind, mode)
                     if stat.S_ISDIR(mode):
                         waiting.append(child)
@@ -313,10 +316,7 @@ def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
 
 
 def _follow(base: str, real: str, entry: os.DirEntry[str]) -> tuple[str, int]:
-    """Say what an entry really is: its real path and kind, no kind if it leads out.
-
-    Most entries are crops, whose kind the folder tells without a call for each.
-    """
+    """Say what an entry really is: its real path and kind, no kind if it leads out."""
     if entry.is_file(follow_symlinks=False):
         return real, stat.S_IFREG
     if entry.is_dir(follow_symlinks=False):

@@ -8,6 +8,7 @@ Pillow, numpy and the standard library.
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 # A progressive JPEG refines the whole image once per scan; real encoders write about
 # ten, while a small file can ask for thousands and keep a decoder busy for minutes.
 _MAX_SCANS = 100
+_JFIF = b"\xff\xe0\x00\x10JFIF\x00"
+_BASELINE_FRAME, _START_OF_SCAN = b"\xc0", b"\xda"
+_TABLES = (b"\xdb", b"\xc4", b"\xdd")  # quantization, Huffman, restart interval
 _MAY_ROTATE = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 _OTHER_FORMATS = {
     b"GIF8": "a GIF",
@@ -69,6 +73,8 @@ def decode_crop(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ImageError("image.empty", "the file is empty; write the image again")
     if not data.startswith((_JPEG, _PNG)):
         raise ImageError("image.format", _name_format(data))
+    if image := _decode_plain(data, max_pixels):
+        return image
     try:
         image = _open(data, max_pixels)
         image.load()
@@ -92,6 +98,32 @@ def resize_crop(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(resized)
+
+
+def _decode_plain(data: bytes, max_pixels: int) -> Image.Image | None:
+    """Decode what most crops are: a JPEG with one baseline scan in colour, untagged.
+
+    Pillow's reader of JPEG headers takes a quarter of the time of a small crop; here
+    its decoder gets the same bytes at once. None means: look at it the long way.
+    """
+    position, size = 2, None
+    while data[position : position + 1] == b"\xff":
+        marker = data[position + 1 : position + 2]
+        if marker == _START_OF_SCAN:
+            break
+        if marker == _BASELINE_FRAME and data[position + 9 : position + 10] == b"\x03":
+            size = struct.unpack_from(">HH", data, position + 5)[::-1]
+        elif marker not in _TABLES and data[position : position + 9] != _JFIF:
+            return None
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    if not size or not 0 < size[0] * size[1] <= max_pixels:
+        return None
+    if data.count(b"\xff\xda", position) != 1:
+        return None
+    try:
+        return Image.frombytes("RGB", size, data, "jpeg", "RGB", "")
+    except Exception:  # as many types as in decoding
+        return None
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:

@@ -52,11 +52,12 @@ def nearest_pairs(
         best = np.zeros((0, 3), np.int64)
         limit = np.full(len(queries), RADIUS)
         for band, (order, starts) in zip(_BANDS, tables, strict=True):
+            ordered = among[order]
             for query, place in _candidates(_band(queries, band), starts):
-                other = order[place]
-                distance = np.bitwise_count(queries[query] ^ among[other])
+                distance = np.bitwise_count(queries[query] ^ ordered[place])
                 near = np.flatnonzero(distance <= limit[query])
-                more = np.column_stack((query[near], distance[near], other[near]))
+                other = order[place[near]]
+                more = np.column_stack((query[near], distance[near], other))
                 best = _nearest(np.concatenate((best, more)), count)
                 # Whoever has enough neighbours looks for nearer ones only.
                 last, first = best[count - 1 :], best[: max(0, len(best) - count + 1)]
@@ -73,19 +74,20 @@ def _band(hashes: NDArray[np.uint64], band: int) -> NDArray[np.uint16]:
 
 def _table(
     hashes: NDArray[np.uint64], band: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Sort hashes by a band: their order, and where each of its values starts."""
     keys = _band(hashes, band)
     order = np.argsort(keys, kind="stable")
-    return order, np.searchsorted(keys[order], np.arange(65537))
+    starts = np.searchsorted(keys[order], np.arange(65537))
+    return order, starts.astype(np.int32)
 
 
 def _candidates(
-    keys: NDArray[np.uint16], starts: NDArray[np.int64]
+    keys: NDArray[np.uint16], starts: NDArray[np.int32]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield (query, place in the table) for all variants, about so many at a time."""
-    variants = (keys[:, None] ^ _FLIPS[None, :]).astype(np.int64)
-    first, size = starts[variants], starts[variants + 1] - starts[variants]
+    variants = keys[:, None] ^ _FLIPS[None, :]
+    first, size = starts[variants], np.diff(starts)[variants]
     query, variant = np.nonzero(size)
     first, size = first[query, variant], size[query, variant]
     ends = np.cumsum(size)
@@ -94,11 +96,10 @@ def _candidates(
         done = ends[begin] - size[begin]
         end = max(begin + 1, int(np.searchsorted(ends, done + _CANDIDATES)))
         part = size[begin:end]
-        within = np.arange(part.sum()) - np.repeat(ends[begin:end] - part - done, part)
-        yield (
-            np.repeat(query[begin:end], part),
-            np.repeat(first[begin:end], part) + within,
-        )
+        offset = first[begin:end] - (ends[begin:end] - part - done)
+        place = np.repeat(offset, part)
+        place += np.arange(len(place), dtype=np.int32)
+        yield np.repeat(query[begin:end], part), place
         begin = end
 
 

@@ -50,9 +50,10 @@ def look_up(root: str, paths: Sequence[str], progress: Progress) -> Found:
             for position in positions:
                 try:
                     real[position], status = folder.look_up(paths[position])
-                    signatures[position] = signature(status)
                 except files.PathError as error:
                     faults[position] = error.reason, str(error)
+                else:
+                    signatures[position] = signature(status)
         done += len(positions)
         progress.say(f"looking up images: {done:,} of {len(paths):,}")
     table = np.array(signatures, np.int64).reshape(-1, len(SIGNATURE))
@@ -67,9 +68,11 @@ class _Folder:
         self._error: files.PathError | None = None
         self._names: dict[str, str] | None = None
         self._descriptor = -1
+        self._prefix = ""
         try:
             self._real = files.resolve(root, parent)
             self._descriptor = files.open_folder(root, self._real)
+            self._prefix = "" if self._real == "." else f"{self._real}/"
         except files.PathError as error:
             self._error = error
         except OSError as error:
@@ -90,8 +93,10 @@ class _Folder:
         try:
             if name == "..":
                 raise files.not_regular(stat.S_IFDIR)
-            real = f"{self._real}/{name}" if self._real != "." else name
             status = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return self._prefix + name, status
+            real = self._prefix + name
             if stat.S_ISLNK(status.st_mode):
                 real = files.resolve(self._root, path)
                 status = os.lstat(os.path.join(self._root, real))

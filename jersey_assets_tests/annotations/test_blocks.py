@@ -93,6 +93,39 @@ def test_one_bad_line_keeps_a_block_from_the_fast_way(before: int) -> None:
     assert BlockDecoder(RULES).decode([*good, twice, *good], "train") is None
 
 
+ROW = b'{"image": "a.jpg", "suffix": "7"}'
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        [b'{"image": "a.jpg"', b'"suffix": "7"}' + ROW],
+        [ROW + ROW, b'{"image": "a.jpg",', b'"suffix": "7"}'],
+        [b'{"image": "a}', b'{b.jpg", "suffix": "7"}' + ROW],
+        [b'{"image": "a.jpg", "suffix": "7", "metadata": {"a": [{}', b"{}]}}" + ROW],
+        [b'{"image": "a.jpg", "suffix": "7", "metadata": {}', b"{}}" + ROW],
+        [ROW + b",", ROW],
+        [ROW, ROW + ROW],
+        [b"{}", ROW + ROW, ROW],
+    ],
+)
+def test_lines_that_only_hold_together_are_no_rows(block: list[bytes]) -> None:
+    assert BlockDecoder(RULES).decode(block, "train") is None
+    assert any(parse_line(line, RULES).faults for line in block)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(lines(), min_size=2, max_size=4))
+def test_a_block_says_what_its_lines_say(block: list[bytes]) -> None:
+    together = BlockDecoder(RULES).decode(block, "train")
+    alone = [BlockDecoder(RULES).decode([line], "train") for line in block]
+    if together is None:
+        return
+    for column in ("image", "label", "prefix", "metadata"):
+        values = [getattr(one, column)[0].as_py() for one in alone]
+        assert getattr(together, column).to_pylist() == values
+
+
 @pytest.mark.parametrize(
     "line",
     [

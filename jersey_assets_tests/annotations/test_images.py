@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,6 +77,42 @@ def test_jpeg_modes_decode_to_what_they_show(mode: str) -> None:
     decoded = decode_crop(encoded(picture.convert(mode), "JPEG", quality=95))
     shown = pixels(picture.convert(mode).convert("RGB"))
     assert np.abs(pixels(decoded) - shown).mean() < 8
+
+
+JPEG_OPTIONS: list[dict[str, Any]] = [
+    {"quality": 30},
+    {"quality": 95, "subsampling": 0},
+    {"subsampling": 1},
+    {"optimize": True, "dpi": (72, 72)},
+    {"restart_marker_rows": 1},
+    {"progressive": True},
+    {"comment": b"seen from the stand"},
+    {"icc_profile": b"not a profile"},
+    {"keep_rgb": True},
+]
+
+
+@pytest.mark.parametrize("options", JPEG_OPTIONS, ids=repr)
+def test_a_jpeg_decodes_to_the_pixels_that_pillow_shows(
+    options: dict[str, Any],
+) -> None:
+    data = encoded(noise(1, (37, 51)), "JPEG", **options)
+    shown = Image.open(BytesIO(data)).convert("RGB")
+    assert np.array_equal(pixels(decode_crop(data)), pixels(shown))
+
+
+def test_a_damaged_jpeg_never_shows_what_pillow_would_not() -> None:
+    rng = np.random.default_rng(1)
+    data = np.frombuffer(encoded(noise(1), "JPEG"), np.uint8)
+    seen = 0
+    for _ in range(1500):
+        bad = data.copy()
+        bad[rng.integers(0, len(bad), 2)] = rng.integers(0, 256, 2)
+        with suppress(ImageError, OSError, SyntaxError):
+            shown = Image.open(BytesIO(bad.tobytes())).convert("RGB")
+            assert np.array_equal(pixels(decode_crop(bad.tobytes())), pixels(shown))
+            seen += 1
+    assert seen > 100
 
 
 def test_a_limit_of_pixels_holds_before_decoding() -> None:
