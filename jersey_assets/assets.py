@@ -79,6 +79,8 @@ def annotations(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> Iterator[dg.MaterializeResult]:
     """Reads and judges every annotation and every crop once."""
+    import pandas as pd
+
     from jersey_assets.annotations.contact_sheet import write_contact_sheet
     from jersey_assets.annotations.validation import validate
 
@@ -87,13 +89,18 @@ def annotations(
     fingerprint = found.summary["fingerprint"]
     observe_input(context, annotation_files.key, fingerprint)
 
+    def write_validated(folder: Path) -> None:
+        found.write_validated(folder)
+        findings = pd.concat([found.rejected, found.warnings])
+        write_contact_sheet(dataset.path, findings, folder / "contact_sheet.png")
+
     def write_rejected(folder: Path) -> None:
         found.write_rejected(folder)
         sheet = folder / "contact_sheet.png"
         write_contact_sheet(dataset.path, found.rejected, sheet)
 
     for asset, make in (
-        ("validated_annotations", found.write_validated),
+        ("validated_annotations", write_validated),
         ("rejected_annotations", write_rejected),
     ):
         yield Desk(context, artifacts).publish(

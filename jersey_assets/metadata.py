@@ -15,7 +15,7 @@ from typing import Any
 
 import dagster as dg
 
-from jersey_assets.annotations.reasons import REASONS
+from jersey_assets.annotations.reasons import REASONS, severity
 from jersey_assets.storage.store import Artifact
 
 Metadata = dict[str, Any]
@@ -36,6 +36,8 @@ def describe(artifact: Artifact) -> Metadata:
 def _validated(artifact: Artifact) -> Metadata:
     import pandas as pd
 
+    from jersey_assets.annotations.schema import COLUMNS
+
     summary = artifact.json("summary.json")
     table = pd.read_parquet(artifact.file("annotations.parquet"))
     warnings = pd.read_parquet(artifact.file("warnings.parquet"))
@@ -48,18 +50,29 @@ def _validated(artifact: Artifact) -> Metadata:
         "splits": _table(
             {"split": split, **counts} for split, counts in summary["splits"].items()
         ),
+        **_pictures(artifact),
         "reasons": _table(
-            {"reason": reason, "rows": count, "meaning": REASONS[reason]}
+            {
+                "reason": reason,
+                "rows": count,
+                "rows are": "kept" if severity(reason) == "warning" else "set aside",
+                "meaning": REASONS[reason],
+            }
             for reason, count in summary["reasons"].items()
         ),
         "warnings": _findings(warnings),
+        "files": _table(
+            {"file": file, **counts} for file, counts in summary["by_file"].items()
+        ),
         "dagster/row_count": len(table),
-        "dagster/column_schema": _schema(table),
+        "dagster/column_schema": _schema(table, COLUMNS),
     }
 
 
 def _rejected(artifact: Artifact) -> Metadata:
     import pandas as pd
+
+    from jersey_assets.annotations.schema import FINDING_COLUMNS
 
     table = pd.read_parquet(artifact.file("rejected.parquet"))
     return {
@@ -71,7 +84,7 @@ def _rejected(artifact: Artifact) -> Metadata:
             for file, count in table["file"].value_counts().items()
         ),
         "dagster/row_count": len(table),
-        "dagster/column_schema": _schema(table),
+        "dagster/column_schema": _schema(table, FINDING_COLUMNS),
     }
 
 
@@ -186,9 +199,15 @@ def _pictures(artifact: Artifact) -> Metadata:
 
 
 def _findings(table: Any) -> dg.TableMetadataValue:
-    """The first findings, as the columns that a labeller needs."""
-    columns = ["file", "line", "reason", "value", "message"]
-    return _table(table[columns].head(MAX_ROWS).to_dict("records"))
+    """The first findings; few columns, since a page of the UI is not wide."""
+    return _table(
+        {
+            "where": f"{row.file}:{row.line}",
+            "reason": row.reason,
+            "what is wrong": row.message,
+        }
+        for row in table.head(MAX_ROWS).itertuples()
+    )
 
 
 def _table(rows: Iterable[Mapping[Any, Any]]) -> dg.TableMetadataValue:
@@ -209,8 +228,10 @@ def _cell(value: Any) -> int | float | str:
     return value if isinstance(value, int | float) else str(value)
 
 
-def _schema(table: Any) -> dg.TableSchema:
-    columns = [
-        dg.TableColumn(str(name), str(kind)) for name, kind in table.dtypes.items()
-    ]
-    return dg.TableSchema(columns)
+def _schema(table: Any, descriptions: Mapping[str, str]) -> dg.TableSchema:
+    return dg.TableSchema(
+        [
+            dg.TableColumn(str(name), str(kind), descriptions[str(name)])
+            for name, kind in table.dtypes.items()
+        ]
+    )

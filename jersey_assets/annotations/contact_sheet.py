@@ -1,4 +1,4 @@
-"""A picture of the crops that were set aside, for those who would rather look."""
+"""A picture of the crops that have faults, for those who would rather look."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ MAX_CROPS = 40
 _SIDE = 64
 
 
-def write_contact_sheet(root: Path, rejected: pd.DataFrame, path: Path) -> None:
-    """Draws the first crops that were set aside, each with split, line and reason.
+def write_contact_sheet(root: Path, findings: pd.DataFrame, path: Path) -> None:
+    """Draws crops that something was found in, with split, line, label and reason.
+
+    The first of each reason, as many of each as there is room for.
 
     Args:
         root: the dataset root.
-        rejected: the table of rows set aside.
+        findings: a table of rows set aside, or of warnings.
         path: the PNG to write; not written where no crop of them can be shown.
     """
     from jersey_assets.plots.figures import crop_grid
     from jersey_assets.plots.png import save_png
 
     crops, captions = [], []
-    for row in rejected.drop_duplicates(["file", "line"]).itertuples():
+    share = -(-MAX_CROPS // max(1, findings["reason"].nunique()))
+    first = findings.groupby("reason", sort=False).head(share)
+    for row in first.drop_duplicates(["file", "line"]).itertuples():
         crop = _read_crop(root, str(row.image))
         if crop is not None:
             crops.append(crop)

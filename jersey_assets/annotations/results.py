@@ -31,7 +31,7 @@ class Validation:
             faults stands twice.
         warnings: the same columns, for rows that were kept or merged.
         summary: rows, kept, rejected (rows, not faults), duplicates, resolved,
-            outcome, reasons, splits, files, fingerprint, conflict_policy and
+            outcome, reasons, splits, files, by_file, fingerprint, conflict_policy and
             rejected_budget; JSON values only.
     """
 

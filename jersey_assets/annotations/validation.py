@@ -33,6 +33,8 @@ from jersey_assets.annotations.rows import read_rows
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.schema import validated_schema
 
+_FILES_COUNTED = 100
+
 __all__ = ["AnnotationError", "Validation", "read_validation", "validate"]
 
 
@@ -162,9 +164,30 @@ def _summary(ledger: Ledger, rules: Rules) -> dict[str, Any]:
             for number, split in enumerate(SPLITS)
         },
         "files": len(ledger.reading.files),
+        "by_file": _by_file(ledger),
         "fingerprint": ledger.reading.fingerprint,
         "conflict_policy": rules.conflict_policy,
         "rejected_budget": rules.rejected_budget,
+    }
+
+
+def _by_file(ledger: Ledger) -> dict[str, dict[str, int]]:
+    """Count the rows of each file; of many files, those with most rows set aside."""
+    files, file_of_row = ledger.reading.files, ledger.reading.table["file"].to_numpy()
+    every = np.ones(len(file_of_row), bool)
+    counts = {
+        name: np.bincount(file_of_row[which], minlength=len(files))
+        for name, which in (
+            ("rows", every),
+            ("kept", ledger.kept),
+            ("set_aside", ledger.aside),
+            ("merged", ledger.merged),
+        )
+    }
+    worst = np.argsort(-counts["set_aside"], kind="stable")[:_FILES_COUNTED]
+    return {
+        files[number].path: {name: int(count[number]) for name, count in counts.items()}
+        for number in worst.tolist()
     }
 
 
