@@ -85,19 +85,21 @@ def annotations(
     from jersey_assets.annotations.validation import validate
 
     cache = artifacts.store().cache_file("crops.parquet")
-    found = validate(dataset.path, dataset.rules(), context.log.info, cache)
+    rules = dataset.rules()
+    found = validate(dataset.path, rules, context.log.info, cache)
     fingerprint = found.summary["fingerprint"]
     observe_input(context, annotation_files.key, fingerprint)
 
     def write_validated(folder: Path) -> None:
         found.write_validated(folder)
         findings = pd.concat([found.rejected, found.warnings])
-        write_contact_sheet(dataset.path, findings, folder / "contact_sheet.png")
+        sheet = folder / "contact_sheet.png"
+        write_contact_sheet(dataset.path, findings, rules, sheet)
 
     def write_rejected(folder: Path) -> None:
         found.write_rejected(folder)
         sheet = folder / "contact_sheet.png"
-        write_contact_sheet(dataset.path, found.rejected, sheet)
+        write_contact_sheet(dataset.path, found.rejected, rules, sheet)
 
     for asset, make in (
         ("validated_annotations", write_validated),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command cannot be carried out.
     """
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
     try:
         return int(options.run(options))
     except (OSError, ValueError, RuntimeError) as error:
@@ -89,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 def _validate(options: argparse.Namespace) -> int:
     import pandas as pd
 
+    from jersey_assets.annotations.findings import readable
     from jersey_assets.annotations.promises import verdicts
     from jersey_assets.annotations.rules import Rules
     from jersey_assets.annotations.validation import validate
@@ -101,7 +105,8 @@ def _validate(options: argparse.Namespace) -> int:
     found = validate(options.root, rules, _progress)
     findings = pd.concat([found.rejected, found.warnings], ignore_index=True)
     for row in findings.itertuples():
-        print(f"{row.file}:{row.line}: {row.severity}: {row.reason}: {row.message}")
+        where = f"{row.file}:{row.line}"
+        print(readable(f"{where}: {row.severity}: {row.reason}: {row.message}"))
     _print_verdicts(verdicts(found, rules))
     summary = found.summary
     print(

@@ -29,7 +29,7 @@ _SETTLED_NS = 2_000_000_000
 
 _SCHEMA = pa.schema(
     {"path": pa.large_string(), "probed": pa.binary(PROBED.itemsize)},
-    {"version": f"2, Pillow {PIL.__version__}", "fields": str(PROBED)},
+    {"version": f"3, Pillow {PIL.__version__}", "fields": str(PROBED)},
 )
 
 

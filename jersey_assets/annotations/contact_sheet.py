@@ -9,12 +9,23 @@ import pandas as pd
 
 from jersey_assets.annotations.files import AnnotationError, read_file
 from jersey_assets.annotations.images import ImageError, decode_crop, resize_crop
+from jersey_assets.annotations.rules import Rules
 
 MAX_CROPS = 40
 _SIDE = 64
+_UNSHOWABLE = (
+    "image.empty",
+    "image.format",
+    "image.truncated",
+    "image.corrupt",
+    "image.decode",
+    "image.too_large",
+)
 
 
-def write_contact_sheet(root: Path, findings: pd.DataFrame, path: Path) -> None:
+def write_contact_sheet(
+    root: Path, findings: pd.DataFrame, rules: Rules, path: Path
+) -> None:
     """Draws crops that something was found in, with split, line, label and reason.
 
     The first of each reason, as many of each as there is room for.
@@ -22,16 +33,19 @@ def write_contact_sheet(root: Path, findings: pd.DataFrame, path: Path) -> None:
     Args:
         root: the dataset root.
         findings: a table of rows set aside, or of warnings.
+        rules: limits on bytes and pixels.
         path: the PNG to write; not written where no crop of them can be shown.
     """
     from jersey_assets.plots.figures import crop_grid
     from jersey_assets.plots.png import save_png
 
     crops, captions = [], []
+    shown = ~findings["reason"].isin(_UNSHOWABLE) & findings["image"].notna()
+    findings = findings[shown]
     share = -(-MAX_CROPS // max(1, findings["reason"].nunique()))
     first = findings.groupby("reason", sort=False).head(share)
     for row in first.drop_duplicates(["file", "line"]).itertuples():
-        crop = _read_crop(root, str(row.image))
+        crop = _read_crop(root, str(row.image), rules)
         if crop is not None:
             crops.append(crop)
             captions.append(f"{row.split}:{row.line} {row.label!r}\n{row.reason}")
@@ -42,10 +56,11 @@ def write_contact_sheet(root: Path, findings: pd.DataFrame, path: Path) -> None:
 
 
 def _read_crop(
-    root: Path, image: str
+    root: Path, image: str, rules: Rules
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
     """The crop, or None where it is the reason for setting the row aside."""
     try:
-        return resize_crop(decode_crop(read_file(root, image)), _SIDE)
+        data = read_file(root, image, rules.max_image_bytes)
+        return resize_crop(decode_crop(data, rules.max_pixels), _SIDE)
     except (AnnotationError, ImageError):
         return None

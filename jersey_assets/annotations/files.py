@@ -90,7 +90,8 @@ def resolve(root: str, relative: str) -> str:
         The real path relative to the root. Whether it exists is not said.
 
     Raises:
-        PathError: `path.escape`, `path.symlink_escape` or `path.invalid`.
+        PathError: `path.escape`, `path.symlink_escape`, `path.unreadable` or
+            `path.invalid`.
     """
     if os.path.normpath(relative).split("/", 1)[0] == "..":
         raise PathError(
@@ -98,7 +99,12 @@ def resolve(root: str, relative: str) -> str:
             "the path climbs out of the dataset; copy the file into it and name it "
             "from there",
         )
-    real = os.path.realpath(os.path.join(root, relative))
+    try:
+        real = os.path.realpath(os.path.join(root, relative))
+    except RecursionError as error:
+        raise PathError(
+            "path.unreadable", "a chain of too many links; name the file itself"
+        ) from error
     inside = os.path.relpath(real, root)
     if inside.split("/", 1)[0] == "..":
         raise PathError(
@@ -173,19 +179,23 @@ def read_regular(
     try:
         status = os.fstat(descriptor)
         size = status.st_size if limit is None else min(status.st_size, limit)
-        return os.read(descriptor, size + 1), status
+        data = os.read(descriptor, size + 1)
+        while len(data) <= size and (more := os.read(descriptor, size + 1 - len(data))):
+            data += more  # network disks may answer in parts
+        return data, status
     except OSError as error:
         raise path_error(error) from error
     finally:
         os.close(descriptor)
 
 
-def read_file(root: Path, relative: str) -> bytes:
+def read_file(root: Path, relative: str, limit: int | None = None) -> bytes:
     """Read one regular file held inside the dataset's root.
 
     Args:
         root: the dataset's root.
         relative: posix path relative to it, such as the table's `image` column.
+        limit: bytes after which reading stops, one more than this is returned.
 
     Raises:
         AnnotationError: the root or the file cannot be used; the message says why.
@@ -196,7 +206,7 @@ def read_file(root: Path, relative: str) -> bytes:
         parent, name = os.path.split(real)
         folder = open_folder(base, parent)
         try:
-            return read_regular(folder, name)[0]
+            return read_regular(folder, name, limit)[0]
         finally:
             os.close(folder)
     except PathError as error:
@@ -244,7 +254,11 @@ def not_regular(mode: int) -> PathError:
 def path_error(error: OSError, where: str = "") -> PathError:
     """Translate what the system said about a path."""
     place = f"{where}: " if where else ""
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno == errno.ENOTDIR:
+        return PathError(
+            "path.missing", f"{place}a file stands where a folder should; correct it"
+        )
+    if error.errno == errno.ENOENT:
         return PathError(
             "path.missing",
             f"{place}there is no such file; add it or correct the path",
@@ -398,8 +412,11 @@ def _content_digest(base: str, file: AnnotationFile) -> tuple[str, int]:
         return "file.unreadable", 0
     digest = hashlib.sha256()
     size = 0
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
+    try:
+        with os.fdopen(descriptor, "rb", buffering=0) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+    except OSError:
+        return "file.unreadable", 0
     return digest.hexdigest(), size

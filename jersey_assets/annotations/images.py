@@ -8,7 +8,9 @@ Pillow, numpy and the standard library.
 from __future__ import annotations
 
 import io
+import re
 import struct
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +19,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 16_000_000
 """Width times height above which an image is refused before it is decoded."""
 
+# Every image is held to a limit of pixels before it is decoded.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # A progressive JPEG refines the whole image once per scan; real encoders write about
 # ten, while a small file can ask for thousands and keep a decoder busy for minutes.
 _MAX_SCANS = 100
+# Markers in front of a segment, or the end; not stuffed bytes and restart markers.
+_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00"
 _BASELINE_FRAME, _START_OF_SCAN = b"\xc0", b"\xda"
+_SCAN_OF_THREE = b"\xda\x03"  # marker and number of components, which stand 3 apart
 _TABLES = (b"\xdb", b"\xc4", b"\xdd")  # quantization, Huffman, restart interval
 _MAY_ROTATE = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 _OTHER_FORMATS = {
@@ -116,9 +124,9 @@ def _decode_plain(data: bytes, max_pixels: int) -> Image.Image | None:
         elif marker not in _TABLES and data[position : position + 9] != _JFIF:
             return None
         position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    if not size or not 0 < size[0] * size[1] <= max_pixels:
-        return None
-    if data.count(b"\xff\xda", position) != 1:
+    if data[position + 1 : position + 5 : 3] != _SCAN_OF_THREE or not size:
+        return None  # whatever stands here, EXIF say, was not looked at
+    if not 0 < size[0] * size[1] <= max_pixels:
         return None
     try:
         return Image.frombytes("RGB", size, data, "jpeg", "RGB", "")
@@ -139,11 +147,26 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         # load() lets wrong checksums through, verify() leaves an unusable object.
         image.verify()
         image = Image.open(io.BytesIO(data), formats=("PNG",))
-    elif (scans := data.count(b"\xff\xda")) > _MAX_SCANS:
+    elif _has_too_many_scans(data):
         raise ImageError(
-            "image.decode", f"{scans} scans in one JPEG; save the image again"
+            "image.decode",
+            f"more than {_MAX_SCANS} scans in one JPEG; save the image again",
         )
     return image
+
+
+def _has_too_many_scans(data: bytes) -> bool:
+    """Count the scans of a JPEG up to its end, not what lies behind."""
+    position, scans = 2, 0
+    while found := _SEGMENT.search(data, position):
+        marker, position = data[found.start() + 1], found.end()
+        if marker == 0xD9:
+            break
+        scans += marker == 0xDA
+        if scans > _MAX_SCANS:
+            return True
+        position += int.from_bytes(data[position : position + 2])
+    return False
 
 
 def _upright(image: Image.Image) -> Image.Image:

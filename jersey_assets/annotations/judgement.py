@@ -11,58 +11,80 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from jersey_assets.annotations import leakage
-from jersey_assets.annotations.files import SPLITS
+from jersey_assets.annotations.files import SPLIT_FOLDERS, SPLITS
 from jersey_assets.annotations.jsonl import Fault, shorten
 from jersey_assets.annotations.ledger import Ledger
-from jersey_assets.annotations.probe import thumbnails
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
 
 _LEADING_ZERO = re.compile("0+[1-9][0-9]*")
+_NAMED = 3
+"""Rows that a finding names of those which contradict it."""
+
 _NEAREST = 32
 """Near copies of one valid or test crop that are looked at, nearest hash first."""
 
-_MIN_CORRELATION = 0.9
-"""Grey 32 x 32 thumbnails of copies correlate at least so much."""
+_MIN_CORRELATION = 0.92
+"""Grey thumbnails of copies correlate at least so much."""
 
 
 def set_conflicts_aside(ledger: Ledger, rules: Rules) -> None:
-    """Set aside the rows of each image that carries two labels, over all splits."""
-    rows = np.flatnonzero((ledger.label >= 0) & (ledger.crop >= 0))
-    rows = rows[_are_shared(ledger.crop[rows])]
-    crop, label = ledger.crop[rows], ledger.label[rows]
-    lowest = np.full(len(ledger.paths), np.iinfo(np.int32).max)
-    highest = np.full(len(ledger.paths), -1)
-    np.minimum.at(lowest, crop, label)
-    np.maximum.at(highest, crop, label)
-    rows = rows[lowest[crop] != highest[crop]]
-    for group in _groups(ledger.crop[rows], rows):
+    """Set aside the rows of each image that carries two labels.
+
+    An image is a file, in whatever splits, or the same pixels in one split; pixels
+    that cross splits are a leak.
+    """
+    labelled = np.flatnonzero((ledger.label >= 0) & (ledger.crop >= 0))
+    _set_conflicts_aside(ledger, rules, labelled, ledger.crop[labelled])
+    standing = labelled[~ledger.aside[labelled]]
+    picture = ledger.picture[ledger.crop[standing]]
+    key = picture * len(SPLITS) + ledger.split[standing]
+    _set_conflicts_aside(ledger, rules, standing, key)
+
+
+def _set_conflicts_aside(
+    ledger: Ledger, rules: Rules, rows: NDArray[np.int64], key: NDArray[Any]
+) -> None:
+    """Set rows aside whose key, in the same order, comes with two labels."""
+    shared = _are_shared(key)
+    rows, key = rows[shared], key[shared]
+    _, key = np.unique(key, return_inverse=True)
+    lowest = np.full(len(rows), np.iinfo(np.int32).max)
+    highest = np.full(len(rows), -1)
+    np.minimum.at(lowest, key, ledger.label[rows])
+    np.maximum.at(highest, key, ledger.label[rows])
+    several = lowest[key] != highest[key]
+    for group in _groups(key[several], rows[several]):
         _set_conflict_aside(ledger, rules, group)
 
 
 def _set_conflict_aside(ledger: Ledger, rules: Rules, group: list[int]) -> None:
-    first = {ledger.labels[ledger.label[row]]: row for row in reversed(group)}
-    numbers = [label for label in first if label]
-    if rules.conflict_policy == "prefer_number" and "" in first and len(numbers) == 1:
-        kept = first[numbers[0]]
+    standing = [row for row in group if not ledger.aside[row]]
+    numbers = {int(ledger.label[row]) for row in group if ledger.label_of(row) != '""'}
+    kept = [row for row in standing if int(ledger.label[row]) in numbers]
+    if rules.conflict_policy == "prefer_number" and len(numbers) == 1 and kept:
         for row in group:
-            if ledger.label[row] != ledger.label[kept]:
-                ledger.set_aside(row, _resolved(ledger, kept))
-                ledger.resolved += 1
+            if int(ledger.label[row]) not in numbers:
+                ledger.resolved += not ledger.aside[row]
+                ledger.set_aside(row, _resolved(ledger, kept[0]))
         return
+    first = {int(ledger.label[row]): row for row in reversed(group)}
+    places = {
+        label: f"{ledger.label_of(row)} at {ledger.place(row)}"
+        for label, row in sorted(first.items(), key=lambda item: item[1])[: _NAMED + 1]
+    }
     for row in group:
         others = [
-            f"{ledger.label_of(other)} at {ledger.place(other)}"
-            for other in sorted(first.values())
-            if ledger.label[other] != ledger.label[row]
+            place for label, place in places.items() if label != ledger.label[row]
         ]
+        more = len(first) - 1 - len(others[:_NAMED])
         message = (
             f"the image is labelled {ledger.label_of(row)} here and "
-            f"{', '.join(others)}; keep the row that is right"
+            f"{', '.join(others[:_NAMED])}{f' and {more} more' if more else ''}; "
+            "keep the row that is right"
         )
         ledger.set_aside(
             row, Fault("label.conflict", message, "suffix", ledger.label_of(row))
@@ -84,24 +106,24 @@ def set_exact_leaks_aside(ledger: Ledger) -> None:
 
     Flat crops are compared by file, not by pixels: two black frames are no leak.
     """
-    key, _ = pd.factorize(np.array(ledger.probed["pixels"].tolist(), object))
-    flat = np.flatnonzero(ledger.probed["flat"])
-    key[flat] = len(key) + flat
+    key = ledger.picture
     rows = np.flatnonzero(~ledger.aside)
     keys, split = key[ledger.crop[rows]], ledger.split[rows]
-    last = np.full(2 * len(key), -1)
+    last = np.full(len(key) and int(key.max()) + 1, -1)
     np.maximum.at(last, keys, split)
     staying = rows[split == last[keys]]
     first_keys, first = np.unique(key[ledger.crop[staying]], return_index=True)
     witness = dict(zip(first_keys.tolist(), staying[first].tolist(), strict=True))
     for row in rows[split < last[keys]].tolist():
         other = witness[int(key[ledger.crop[row]])]
+        contradicts = ledger.label[row] != ledger.label[other]
+        label = f", labelled {ledger.label_of(other)} there" if contradicts else ""
         ledger.set_aside(
             row,
             Fault(
                 "leak.exact",
                 f"the same pixels stand in {SPLITS[ledger.split[other]]} at "
-                f"{ledger.place(other)} ({ledger.path_of(other)}); remove one",
+                f"{ledger.place(other)} ({ledger.path_of(other)}){label}; remove one",
                 "image",
                 ledger.path_of(row),
             ),
@@ -118,7 +140,9 @@ def merge_duplicates(ledger: Ledger) -> None:
     for row, kept in zip(rows.tolist(), firsts.tolist(), strict=True):
         if row != kept:
             ledger.merged[row] = True
-            message = f"says the same as {ledger.place(kept)}; remove one"
+            message = (
+                f"the same image and label stand at {ledger.place(kept)}; remove one"
+            )
             ledger.warn(row, Fault("label.duplicate", message, "image"))
 
 
@@ -166,9 +190,7 @@ def warn_of_flat_crops(ledger: Ledger) -> None:
         ledger.warn(row, Fault("image.flat", message, "image", ledger.path_of(row)))
 
 
-def warn_of_near_leaks(
-    ledger: Ledger, root: str, rules: Rules, progress: Progress
-) -> None:
+def warn_of_near_leaks(ledger: Ledger, progress: Progress) -> None:
     """Warn of rows whose picture almost stands in a later split."""
     for split in range(len(SPLITS) - 1):
         left = _comparable(ledger, ledger.split == split)
@@ -176,8 +198,7 @@ def warn_of_near_leaks(
         if not len(left) or not len(right):
             continue
         progress.say(f"looking for copies of {SPLITS[split]} crops in other splits")
-        pairs = _similar_pairs(ledger, left, right)
-        for row, other, correlation in _confirm(ledger, root, rules, pairs):
+        for row, other, correlation in _similar_rows(ledger, left, right):
             message = (
                 f"almost the same picture stands in {SPLITS[ledger.split[other]]} at "
                 f"{ledger.place(other)} ({ledger.path_of(other)}, correlation "
@@ -192,30 +213,23 @@ def _comparable(ledger: Ledger, which: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.flatnonzero(ledger.kept & which & sharp[ledger.crop])
 
 
-def _similar_pairs(
+def _similar_rows(
     ledger: Ledger, left: NDArray[np.int64], right: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Find rows whose hashes and thumbnails are close: int64 [n, 2]."""
+) -> Iterator[tuple[int, int, float]]:
+    """Yield each left row once, with the right row that it resembles most.
+
+    Hashes find the candidates, thumbnails decide: both are known from the probe, so
+    that nothing is decoded again.
+    """
     hashes = ledger.probed["dhash"][ledger.crop]
     pairs = leakage.nearest_pairs(hashes[right], hashes[left], _NEAREST)
     pairs = np.column_stack((left[pairs[:, 1]], right[pairs[:, 0]]))
     alike = _correlation(ledger.probed["thumb"], ledger.crop[pairs])
-    return pairs[alike >= _MIN_CORRELATION]
-
-
-def _confirm(
-    ledger: Ledger, root: str, rules: Rules, pairs: NDArray[np.int64]
-) -> Iterator[tuple[int, int, float]]:
-    """Yield each left row once, with the right row that it resembles most."""
-    rows, positions = np.unique(pairs, return_inverse=True)
-    small = thumbnails(root, [ledger.path_of(row) for row in rows], rules)
-    correlation = _correlation(small, positions.reshape(-1, 2))
-    best: dict[int, tuple[int, float]] = {}
-    for (row, other), value in zip(pairs.tolist(), correlation.tolist(), strict=True):
-        if value >= _MIN_CORRELATION and value > best.get(row, (0, 0.0))[1]:
-            best[row] = other, value
-    for row, (other, value) in best.items():
-        yield row, other, value
+    order = np.lexsort((-alike, pairs[:, 0]))
+    order = order[alike[order] >= _MIN_CORRELATION]
+    _, first = np.unique(pairs[order, 0], return_index=True)
+    for best in order[first].tolist():
+        yield int(pairs[best, 0]), int(pairs[best, 1]), float(alike[best])
 
 
 def _correlation(
@@ -244,14 +258,18 @@ def note_missing_splits(ledger: Ledger, top: set[str]) -> None:
         ledger: the rows.
         top: names of the folders in the dataset's root.
     """
+    names = {
+        split: [name for name, of in SPLIT_FOLDERS.items() if of == split]
+        for split in SPLITS
+    }
     for number, split in enumerate(SPLITS[:2]):
         rows = ledger.split == number
         if (ledger.kept & rows).any():
             continue
         if rows.any():
             what = f"all {np.count_nonzero(rows)} rows are set aside; correct them"
-        elif split in top:
-            what = f"{split}/ holds no JSONL row; add annotations"
+        elif folder := next((name for name in names[split] if name in top), None):
+            what = f"{folder}/ holds no JSONL row; add annotations"
         else:
             seen = shorten(", ".join(sorted(top))) or "nothing"
             what = f"there is no folder {split}/ (the root holds {seen}); add it"
@@ -270,13 +288,13 @@ def note_single_class(ledger: Ledger) -> None:
         )
 
 
-def _are_shared(crop: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Say of each row's crop whether another row shows it, too."""
-    shared: NDArray[np.bool_] = np.bincount(crop)[crop] > 1
+def _are_shared(key: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say of each row whether another one has its key, a small number, too."""
+    shared: NDArray[np.bool_] = np.bincount(key)[key] > 1
     return shared
 
 
-def _groups(key: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[list[int]]:
+def _groups(key: NDArray[Any], rows: NDArray[np.int64]) -> Iterator[list[int]]:
     """Yield the rows of each key, in the order in which they were read."""
     order = np.argsort(key, kind="stable")
     edges = np.flatnonzero(np.diff(key[order])) + 1

@@ -20,6 +20,10 @@ RADIUS = 10
 
 _QUERIES = 2048
 _CANDIDATES = 1_000_000
+_CROWD = 20_000
+"""Candidates of one hash in one band that are looked at, those of the same band first:
+where so many pictures look alike, some of their neighbours are named and not all."""
+
 _BANDS = range(4)
 _FLIPS = np.array(
     [
@@ -90,6 +94,10 @@ def _candidates(
     first, size = starts[variants], np.diff(starts)[variants]
     query, variant = np.nonzero(size)
     first, size = first[query, variant], size[query, variant]
+    ends = np.cumsum(size)
+    of_query = np.searchsorted(query, query)
+    before = ends - size - (ends[of_query] - size[of_query])
+    size = np.clip(_CROWD - before, 0, size)
     ends = np.cumsum(size)
     begin = 0
     while begin < len(size):

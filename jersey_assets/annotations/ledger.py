@@ -35,6 +35,8 @@ class Ledger:
         crop: int32 [rows], position in `paths`; -1 where there is no such file.
         paths: the real image files behind them; the same as `images` until looked up.
         probed: array of `PROBED` for each image file; empty before the probe.
+        picture: int64 [files], a number that files of the same pixels share; each
+            file's own before the probe, and where it shows nothing.
         aside: bool [rows], set aside.
         merged: bool [rows], equal to an earlier row.
         resolved: rows set aside because the conflict policy prefers another.
@@ -49,6 +51,7 @@ class Ledger:
     crop: NDArray[np.int32]
     paths: pa.Array
     probed: NDArray[np.void]
+    picture: NDArray[np.int64]
     aside: NDArray[np.bool_]
     merged: NDArray[np.bool_]
     resolved: int = 0
@@ -117,6 +120,7 @@ def open_ledger(reading: Reading) -> Ledger:
         image,
         images,
         np.zeros(0, PROBED),
+        np.arange(len(images)),
         aside,
         np.zeros(len(table), bool),
     )

@@ -51,7 +51,7 @@ def image_path(folder: str, image: str) -> str | Fault:
             "path.escape",
             "climbs out of the dataset; copy the file into it and name it from there",
         )
-    if image.endswith("/"):
+    if image.endswith(("/", "/.")):
         return fault("path.not_regular", "names a folder; name the image file")
     parts = f"{folder}/{image}".split("/")
     return "/".join(part for part in parts if part not in ("", "."))

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,12 @@ _FLAT_RANGE = 12
 """A crop whose every channel spans no more than this shows nothing."""
 
 _DULL = 2.0
-"""Standard deviation of the 8 x 9 thumbnail under which its dHash is mere noise."""
+"""Standard deviation of a grey 8 x 9 thumbnail under which its dHash is mere noise."""
 
-_GREY = np.array([0.299, 0.587, 0.114])
+_THUMB = (16, 18)
+"""Rows and columns of the thumbnail, twice those of the dHash."""
+
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 SIGNATURE = ("device", "inode", "bytes", "mtime_ns", "ctime_ns")
 """What `stat` says of a file; any change of content changes it, save in one tick."""
@@ -44,15 +48,19 @@ PROBED = np.dtype(
         ("sha256", "V32"),
         ("pixels", "V32"),
         ("dhash", "<u8"),
-        ("thumb", "u1", (72,)),
+        ("thumb", "u1", (288,)),
         ("dull", "?"),
         ("flat", "?"),
     ]
 )
 """What is known of a crop: its file's signature, its size in pixels after the EXIF
 orientation, the sha256 of the file and of size and RGB pixels, the 64-bit difference
-hash and the grey 8 x 9 thumbnail that it comes from, whether that hash means little
+hash, the grey 16 x 18 thumbnail that it comes from, whether that hash means little
 (`dull`) and whether nothing can be seen (`flat`)."""
+
+
+READY = b"ready\n"
+"""What a worker says once it can answer."""
 
 
 @dataclass(frozen=True)
@@ -87,28 +95,8 @@ def probe_images(root: str, paths: Sequence[str], rules: Rules) -> Probed:
                 good.append(position)
             except (ImageError, files.PathError) as error:
                 faults[position] = error.reason, str(error)
-        values[good] = _collect(found)
-        for position in np.flatnonzero(values["dull"]).tolist():
-            values["flat"][position] = _is_flat(crops, paths[position])
+    values[good] = _collect(found)
     return Probed(values, faults)
-
-
-def thumbnails(root: str, paths: Sequence[str], rules: Rules) -> NDArray[np.uint8]:
-    """Shrink crops to grey 32 x 32.
-
-    Returns:
-        uint8 array of shape [n, 1024]; zeros for a crop that can no longer be read.
-    """
-    small = np.zeros((len(paths), 1024), np.uint8)
-    with CropReader(root, rules) as crops:
-        for position, path in enumerate(paths):
-            try:
-                image = decode_crop(crops.read(path)[0], rules.max_pixels)
-            except (ImageError, files.PathError):
-                continue
-            grey = image.convert("L").resize((32, 32), Image.Resampling.BOX)
-            small[position] = np.asarray(grey).ravel()
-    return small
 
 
 class CropReader:
@@ -169,6 +157,7 @@ class _Measured(NamedTuple):
     file: bytes
     pixels: bytes
     thumb: bytes
+    flat: bool
 
 
 def _measure(crops: CropReader, path: str) -> _Measured:
@@ -176,9 +165,22 @@ def _measure(crops: CropReader, path: str) -> _Measured:
     image = decode_crop(data, crops.max_pixels)
     pixels = hashlib.sha256(b"%dx%d:" % image.size)
     pixels.update(image.tobytes())
-    small = image.resize((9, 8), Image.Resampling.BOX)
-    file = hashlib.sha256(data).digest()
-    return _Measured(status, image.size, file, pixels.digest(), small.tobytes())
+    small = image.resize(_THUMB[::-1], Image.Resampling.BOX)
+    return _Measured(
+        status,
+        image.size,
+        hashlib.sha256(data).digest(),
+        pixels.digest(),
+        small.tobytes(),
+        # Averages span no more than what they are averages of.
+        _is_flat(small) and _is_flat(image),
+    )
+
+
+def _is_flat(image: Image.Image) -> bool:
+    """Say whether every channel is even."""
+    spans = cast(tuple[tuple[int, int], ...], image.getextrema())
+    return all(high - low <= _FLAT_RANGE for low, high in spans)
 
 
 def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
@@ -192,11 +194,14 @@ def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
     values["sha256"] = np.frombuffer(b"".join(m.file for m in found), "V32")
     values["pixels"] = np.frombuffer(b"".join(m.pixels for m in found), "V32")
     thumbs = np.frombuffer(b"".join(m.thumb for m in found), np.uint8)
-    grey = thumbs.reshape(-1, 8, 9, 3) @ _GREY
-    brighter = (grey[:, :, 1:] > grey[:, :, :-1]).reshape(-1, 64)
+    grey = thumbs.reshape(-1, *_THUMB, 3).astype(np.float32) @ _GREY
+    columns = grey[:, :, ::2] + grey[:, :, 1::2]
+    small = (columns[:, ::2] + columns[:, 1::2]) / 4
+    brighter = (small[:, :, 1:] > small[:, :, :-1]).reshape(-1, 64)
     values["dhash"] = np.packbits(brighter, axis=1).view(">u8").ravel()
-    values["thumb"] = grey.reshape(-1, 72)
-    values["dull"] = values["thumb"].std(axis=1) < _DULL
+    values["thumb"] = grey.reshape(-1, math.prod(_THUMB))
+    values["dull"] = small.std(axis=(1, 2)) < _DULL
+    values["flat"] = [measured.flat for measured in found]
     return values
 
 
@@ -211,13 +216,6 @@ def signature(status: os.stat_result) -> tuple[int, int, int, int, int]:
     )
 
 
-def _is_flat(crops: CropReader, path: str) -> bool:
-    """Look at all pixels of a crop whose thumbnail is even."""
-    image = decode_crop(crops.read(path)[0], crops.max_pixels)
-    spans = [image.getchannel(band).getextrema() for band in range(3)]
-    return all(float(high) - float(low) <= _FLAT_RANGE for low, high in spans)  # type: ignore[arg-type]
-
-
 def settings_line(root: str, rules: Rules) -> bytes:
     """Write the first line that a worker reads."""
     return json.dumps({"root": root, "rules": asdict(rules)}).encode() + b"\n"
@@ -228,6 +226,8 @@ def _serve() -> None:
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     settings = json.loads(questions.readline())
     rules = Rules(**settings["rules"])
+    answers.write(READY)
+    answers.flush()
     for question in questions:
         probed = probe_images(settings["root"], json.loads(question), rules)
         answers.write(json.dumps(probed.faults).encode() + b"\n")

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -22,8 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jersey_assets.annotations.cache import load_cache, store_cache
+from jersey_assets.annotations.files import AnnotationError
 from jersey_assets.annotations.probe import (
     PROBED,
+    READY,
     Probed,
     probe_images,
     settings_line,
@@ -170,13 +173,23 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jersey_assets.annotations.probe"],
+            # -P: a folder that the command was called from is not on the path.
+            [sys.executable, "-P", "-m", "jersey_assets.annotations.probe"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         assert process.stdin
-        process.stdin.write(self._settings)
+        assert process.stdout
+        with suppress(OSError):
+            process.stdin.write(self._settings)
+            process.stdin.flush()
+        if process.stdout.readline() != READY:
+            process.kill()
+            raise AnnotationError(
+                "the process that decodes images does not start "
+                f"(exit status {process.wait()}); its own message stands above"
+            )
         return process
 
     def _stop(self) -> None:

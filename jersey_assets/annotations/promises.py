@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from jersey_assets.annotations.files import SPLITS
+from jersey_assets.annotations.findings import readable
 from jersey_assets.annotations.results import Validation
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.verdict import Verdict
 
 _SHOWN = 5
+_LABELS_SHOWN = 20
 _OWNED = ("dataset.no_train", "dataset.no_valid")
 
 
@@ -89,9 +91,10 @@ def _no_conflicting_labels(validation: Validation, rules: Rules) -> Verdict:
 def _labels_known_in_train(validation: Validation, rules: Rules) -> Verdict:
     found = _with_reason(validation.rejected, "label.unknown")
     budget = rules.budget_rows(validation.summary["rows"])
-    labels = ", ".join(
-        f'"{label}"' for label in sorted(map(str, found["label"].unique()))
-    )
+    unknown = sorted(map(str, found["label"].unique()))
+    labels = ", ".join(f'"{label}"' for label in unknown[:_LABELS_SHOWN])
+    if len(unknown) > _LABELS_SHOWN:
+        labels += f" and {len(unknown) - _LABELS_SHOWN} more"
     message = f"{len(found)} valid or test rows have labels that train lacks"
     message += f" ({labels}); {budget} may" if labels else ""
     return _within("labels_known_in_train", found, budget, message)
@@ -182,7 +185,7 @@ def _first(found: pd.DataFrame) -> str:
         )
     ]
     more = len(found) - len(shown)
-    return " | ".join(shown) + (f" | and {more} more" if more else "")
+    return readable(" | ".join(shown)) + (f" | and {more} more" if more else "")
 
 
 def _reasons(found: pd.DataFrame) -> str:

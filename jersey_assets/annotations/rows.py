@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -26,6 +26,7 @@ from jersey_assets.annotations.paths import image_path
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.stream import (
+    CHUNK_BYTES,
     DigestedFile,
     ForeignFileError,
     Lines,
@@ -119,11 +120,22 @@ class _Reader:
 
     def _read_content(self, file: files.AnnotationFile, content: DigestedFile) -> None:
         try:
-            for lines in read_lines(content.chunks(), self._rules.max_line_bytes):
+            longest, name = self._rules.max_line_bytes, posixpath.basename(file.path)
+            for lines in read_lines(self._chunks(file, content), longest, name):
                 self._add_lines(lines)
-                self._progress.say(f"reading {file.path}: {self._rows:,} rows so far")
         except ForeignFileError as error:
             self.findings.add_file(file, "file.encoding", str(error))
+
+    def _chunks(
+        self, file: files.AnnotationFile, content: DigestedFile
+    ) -> Iterator[bytes]:
+        """Pass chunks on, saying how far the work is also where no line ends."""
+        for count, chunk in enumerate(content.chunks()):
+            self._progress.say(
+                f"reading {file.path}: {count * CHUNK_BYTES >> 20:,} MB, "
+                f"{self._rows:,} rows so far"
+            )
+            yield chunk
 
     def _add_lines(self, lines: Lines) -> None:
         """Add lines; blank ones are no rows but count as lines."""

@@ -1,6 +1,6 @@
 """Rules: every setting of the annotation room, with its default and its unit.
 
-Built by the upper floor from run config; the rest of the room only reads it.
+The upper floor offers the first three to people; the rest are limits of the room.
 """
 
 from __future__ import annotations

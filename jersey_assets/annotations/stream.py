@@ -15,6 +15,7 @@ CHUNK_BYTES = 1 << 18
 
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"
 _FOREIGN = {
+    _APPLE_DOUBLE: "a companion file of macOS; delete it",
     b"\x1f\x8b": "gzip; unpack it",
     b"PK\x03\x04": "a ZIP archive; unpack it",
     b"BZh": "bzip2; unpack it",
@@ -67,12 +68,14 @@ class DigestedFile:
         return self._digest.hexdigest()
 
 
-def read_lines(chunks: Iterator[bytes], limit: int) -> Iterator[Lines]:
+def read_lines(chunks: Iterator[bytes], limit: int, name: str = "") -> Iterator[Lines]:
     """Split a file's chunks into lines.
 
     Args:
         chunks: the content.
         limit: length in bytes that a line may have and still be kept whole.
+        name: of the file; macOS writes companions named `._*` beside files on
+            foreign disks, which hold no rows.
 
     Raises:
         ForeignFileError: the file is no UTF-8 text at all.
@@ -81,8 +84,8 @@ def read_lines(chunks: Iterator[bytes], limit: int) -> Iterator[Lines]:
     rest = b""
     dropped = 0
     for count, chunk in enumerate(chunks):
-        if count == 0 and chunk.startswith(_APPLE_DOUBLE):
-            return  # macOS writes such companions beside files; they hold no rows
+        if count == 0 and name.startswith("._") and chunk.startswith(_APPLE_DOUBLE):
+            return
         if count == 0:
             _refuse_foreign(chunk)
         *lines, tail = chunk.split(b"\n")

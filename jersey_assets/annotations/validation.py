@@ -68,7 +68,7 @@ def validate(
     judgement.warn_of_rare_labels(ledger, rules)
     judgement.warn_of_leading_zeros(ledger)
     judgement.warn_of_flat_crops(ledger)
-    judgement.warn_of_near_leaks(ledger, base, rules, said)
+    judgement.warn_of_near_leaks(ledger, said)
     judgement.note_missing_splits(ledger, set(os.listdir(base)))
     judgement.note_single_class(ledger)
     ledger.close()
@@ -90,8 +90,17 @@ def _enter_crops(
     paths = ledger.paths.to_pylist()
     probed = probe_all(root, paths, signatures, rules, progress, cache)
     ledger.probed = probed.values
+    ledger.picture = _pictures(ledger.probed)
     faults = probed.faults | _shape_faults(ledger.probed, rules)
     _blame(ledger, ledger.crop, ledger.paths, faults)
+
+
+def _pictures(probed: NDArray[np.void]) -> NDArray[np.int64]:
+    """Number crops by their pixels; two black frames are no copies of each other."""
+    _, numbers = np.unique(probed["pixels"].view("S32"), return_inverse=True)
+    own = np.flatnonzero(probed["flat"] | (probed["width"] == 0))
+    numbers[own] = len(probed) + np.arange(len(own))
+    return numbers
 
 
 def _blame(

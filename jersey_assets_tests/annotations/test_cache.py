@@ -12,6 +12,7 @@ import pytest
 
 from jersey_assets.annotations import cache as cache_room
 from jersey_assets.annotations import probing
+from jersey_assets.annotations.files import AnnotationError
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validation import validate
 from jersey_assets_tests.annotations.conftest import Dataset, noise
@@ -155,3 +156,21 @@ def test_an_image_that_kills_the_decoder_costs_itself_alone(
     assert list(validation.rejected["reason"]) == ["image.decode"]
     assert list(validation.rejected["image"]) == ["train/crops/5.png"]
     assert validation.summary["kept"] == 19
+
+
+def test_code_that_lies_where_the_command_is_called_does_not_run(
+    good: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (good.root / "json.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(good.root)
+    monkeypatch.setattr(probing, "_FEW", 0)
+    assert good.validate().summary["outcome"] == "accept"
+
+
+def test_workers_that_cannot_start_are_no_fault_of_the_images(
+    good: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "_FEW", 0)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(AnnotationError, match="does not start"):
+        good.validate()

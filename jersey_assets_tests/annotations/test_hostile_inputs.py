@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jersey_assets.annotations.promises import verdicts
+from jersey_assets.annotations.rules import Rules
 from jersey_assets_tests.annotations.conftest import (
     TEST_ROWS,
     TRAIN_ROWS,
@@ -47,6 +49,13 @@ def check(
     assert_nothing_is_lost(validation)
     messages = [*validation.rejected["message"], *validation.warnings["message"]]
     assert all(len(message) < 600 for message in messages)
+
+
+def many_scans(count: int) -> bytes:
+    """A JPEG whose last scan is sent again and again."""
+    data = encoded(noise(3), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + data[-2:]
 
 
 def with_prefix(text: bytes) -> bytes:
@@ -469,7 +478,7 @@ BROKEN_IMAGES: dict[str, tuple[bytes, str]] = {
         JPEG.replace(b"\x00\x11\x08\x00\x78\x00\x50", b"\x00\x11\x08\x00\x00\x00\x50"),
         "image.corrupt",
     ),
-    "JPEG of a thousand scans": (JPEG + b"\xff\xda" * 1000, "image.decode"),
+    "JPEG of a thousand scans": (many_scans(1000), "image.decode"),
     "88 megapixels of nothing": (empty_png(9400, 9400), "image.too_large"),
     "a bomb of 10 gigapixels": (empty_png(100_000, 100_000), "image.too_large"),
     "17 megapixels": (encoded(Image.new("1", (4100, 4100))), "image.too_large"),
@@ -487,6 +496,13 @@ def test_an_image_that_cannot_be_a_crop_is_set_aside(good: Dataset, name: str) -
     good.image("train/crops/x.png", data)
     good.lines(TRAIN, [row("crops/x.png", "7")])
     check(good, "quarantine", {(TRAIN, BAD, reason)})
+
+
+def test_what_lies_behind_a_jpeg_is_none_of_its_scans(good: Dataset) -> None:
+    good.image("train/crops/x.png", JPEG + b"\xff\xda" * 1000)
+    good.image("train/crops/y.png", many_scans(20))
+    good.lines(TRAIN, [row("crops/x.png", "7"), row("crops/y.png", "7")])
+    check(good, "accept", set())
 
 
 def test_an_image_file_beyond_the_limit_is_not_read_whole(good: Dataset) -> None:
@@ -510,6 +526,7 @@ def test_a_flat_crop_is_kept_with_a_warning(
 
 JSONL = b'{"image": "crops/x.png", "suffix": "7"}\n'
 FOREIGN_FILES = {
+    "AppleDouble": b"\x00\x05\x16\x07\n" + JSONL,
     "gzip": gzip.compress(JSONL * 10),
     "ZIP": b"PK\x03\x04" + JSONL,
     "UTF-16": JSONL.decode().encode("utf-16"),
@@ -580,6 +597,25 @@ def test_an_annotation_file_without_a_utf8_name_rejects_the_dataset(
     check(good, "reject", {(r"train/caf\xe9.jsonl", 0, "file.unreadable")})
 
 
+def test_a_chain_of_links_without_end_is_named(good: Dataset) -> None:
+    for n in range(1050):
+        (good.root / f"train/crops/l{n}.png").symlink_to(f"l{n + 1}.png")
+    (good.root / "train/crops/l1050.png").symlink_to("0.png")
+    good.lines(TRAIN, [row("crops/l0.png", "7")])
+    check(good, "quarantine", {(TRAIN, BAD, "path.unreadable")})
+
+
+def test_companions_that_macos_writes_are_no_annotations(good: Dataset) -> None:
+    good.bytes("train/._annotations.jsonl", b"\x00\x05\x16\x07" + bytes(100))
+    check(good, "accept", set())
+    good.bytes("train/._annotations.jsonl", GOOD + b"\n")
+    check(
+        good,
+        "accept_with_warning",
+        {(TRAIN, 1, "label.duplicate")},
+    )
+
+
 def test_a_folder_that_links_out_of_the_dataset_is_not_searched(good: Dataset) -> None:
     (good.root.parent / "outside").mkdir()
     (good.root.parent / "outside/more.jsonl").write_bytes(JSONL)
@@ -625,6 +661,67 @@ def test_labels_conflict_behind_a_link(good: Dataset) -> None:
         "quarantine",
         {(TRAIN, 1, "label.conflict"), (TRAIN, BAD, "label.conflict")},
     )
+
+
+def test_the_same_pixels_with_two_labels_in_one_split_conflict(good: Dataset) -> None:
+    with Image.open(good.root / "train/crops/0.png") as image:
+        good.image("train/crops/x.png", encoded(image, compress_level=1))
+    good.lines(TRAIN, [row("crops/x.png", "23")])
+    check(
+        good,
+        "quarantine",
+        {(TRAIN, 1, "label.conflict"), (TRAIN, BAD, "label.conflict")},
+    )
+
+
+def test_the_same_pixels_with_two_labels_in_two_splits_are_a_leak_that_says_so(
+    good: Dataset,
+) -> None:
+    good.image("valid/crops/x.png", (good.root / "train/crops/0.png").read_bytes())
+    good.lines("valid/annotations.jsonl", [row("crops/x.png", "23")])
+    check(good, "quarantine", {(TRAIN, 1, "leak.exact")})
+    assert 'labelled "23" there' in good.validate().rejected["message"][0]
+
+
+def test_an_image_with_very_many_labels_is_told_in_short_sentences(
+    good: Dataset,
+) -> None:
+    good.image("train/crops/x.png", 99)
+    labels = [str(n % 100) for n in range(3000)]
+    good.lines(TRAIN, [row("crops/x.png", label) for label in labels])
+    validation = good.validate()
+    assert_nothing_is_lost(validation)
+    conflicts = validation.rejected
+    assert set(conflicts["reason"]) == {"label.conflict"}
+    assert len(conflicts) == 3000
+    assert conflicts["message"].str.len().max() < 400
+    assert "and 96 more" in conflicts["message"][0]
+    assert all(len(v.message) < 3000 for v in verdicts(validation, Rules()))
+
+
+def test_prefer_number_keeps_only_a_row_that_holds(good: Dataset) -> None:
+    good.image("train/crops/x.png", 99)
+    good.lines(TRAIN, [row("crops/x.png", "7", prefix=5), row("crops/x.png", "")])
+    check(
+        good,
+        "quarantine",
+        {
+            (TRAIN, BAD, "row.wrong_type"),
+            (TRAIN, BAD, "label.conflict"),
+            (TRAIN, BAD + 1, "label.conflict"),
+        },
+        conflict_policy="prefer_number",
+    )
+
+
+def test_prefer_number_excuses_no_other_fault(good: Dataset) -> None:
+    for n in range(4):
+        good.image(f"train/crops/x{n}.png", b"no picture")
+        rows = [row(f"crops/x{n}.png", label) for label in ["", "", "", "", "7"]]
+        good.lines(TRAIN, rows)
+    refused = good.validate(conflict_policy="prefer_number")
+    assert refused.summary["outcome"] == "reject"
+    assert refused.summary["resolved"] == 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jersey_assets.annotations.images import ImageError, decode_crop, resize_crop
 from jersey_assets_tests.annotations.conftest import encoded, noise
@@ -103,16 +103,33 @@ def test_a_jpeg_decodes_to_the_pixels_that_pillow_shows(
 
 def test_a_damaged_jpeg_never_shows_what_pillow_would_not() -> None:
     rng = np.random.default_rng(1)
-    data = np.frombuffer(encoded(noise(1), "JPEG"), np.uint8)
+    data = encoded(noise(1), "JPEG")
     seen = 0
-    for _ in range(1500):
-        bad = data.copy()
-        bad[rng.integers(0, len(bad), 2)] = rng.integers(0, 256, 2)
-        with suppress(ImageError, OSError, SyntaxError):
-            shown = Image.open(BytesIO(bad.tobytes())).convert("RGB")
-            assert np.array_equal(pixels(decode_crop(bad.tobytes())), pixels(shown))
+    for _ in range(2000):
+        bad = bytearray(data)
+        for place in rng.integers(0, len(bad), 2).tolist():
+            change = rng.integers(0, 256, rng.integers(0, 3), np.uint8).tobytes()
+            bad[place : place + int(rng.integers(0, 3))] = change
+        with suppress(ImageError):
+            crop = decode_crop(bytes(bad))
+            shown = ImageOps.exif_transpose(Image.open(BytesIO(bad))).convert("RGB")
+            assert np.array_equal(pixels(crop), pixels(shown))
             seen += 1
     assert seen > 100
+
+
+def test_bytes_between_segments_hide_no_orientation() -> None:
+    plain = encoded(noise(1, (40, 64)), "JPEG")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(noise(1, (40, 64)), "JPEG", exif=exif)
+    segment = turned[20 : 22 + int.from_bytes(turned[22:24])]
+    assert segment.startswith(b"\xff\xe1")
+    place = plain.index(b"\xff\xc4")
+    for junk in (b"", b"\x00", b"\xff"):
+        data = plain[:place] + junk + segment + plain[place:]
+        with suppress(ImageError):
+            assert decode_crop(data).size == (64, 40)
 
 
 def test_a_limit_of_pixels_holds_before_decoding() -> None:

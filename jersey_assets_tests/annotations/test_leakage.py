@@ -52,3 +52,11 @@ def test_no_hashes_have_no_pairs() -> None:
     none = np.zeros(0, np.uint64)
     assert found_pairs(none, none) == set()
     assert found_pairs(none, np.ones(3, np.uint64)) == set()
+
+
+def test_a_crowd_costs_no_comparison_of_all_pairs() -> None:
+    rng = np.random.default_rng(0)
+    crowd = np.uint64(1) << rng.integers(0, 64, (2, 60_000)).astype(np.uint64)
+    hashes = crowd[0] ^ crowd[1]
+    pairs = nearest_pairs(hashes[:2000], hashes, 4)
+    assert np.array_equal(np.bincount(pairs[:, 0]), np.full(2000, 4))
