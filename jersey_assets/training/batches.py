@@ -35,6 +35,7 @@ class _Batches(Sampler[Tensor]):
     def __init__(self, count: int, batch_size: int, seed: int | None = None) -> None:
         self.count, self.batch_size, self.seed = count, batch_size, seed
         self.epoch = 0
+        self.taken = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -52,7 +53,26 @@ class _Batches(Sampler[Tensor]):
                 self.seed * 1_000_003 + self.epoch
             )
             order = torch.randperm(self.count, generator=generator)
-        yield from torch.split(order, self.batch_size)[: len(self)]
+        batches = torch.split(order, self.batch_size)[: len(self)]
+        first, self.taken = self.taken % len(self), 0
+        for self.taken, batch in enumerate(batches[first:], first + 1):
+            yield batch
+
+
+class _Loader(DataLoader[tuple[Tensor, Tensor]]):
+    """A loader that Lightning can save in the middle of an epoch."""
+
+    def __init__(self, crops: Crops, batches: _Batches) -> None:
+        super().__init__(_CropBatches(crops), sampler=batches, batch_size=None)
+        self._batches = batches
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch have been taken."""
+        return {"taken": self._batches.taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on after that many batches."""
+        self._batches.taken = state["taken"]
 
 
 def make_loaders(
@@ -61,17 +81,20 @@ def make_loaders(
     """Makes the loaders of training and validation; batches are (images, targets).
 
     Raises:
-        TrainingError: there are too few crops for a step.
+        TrainingError: there are too few crops for a step, or none to validate on.
     """
     if len(train) < 2:
-        raise TrainingError(f"the train split has {len(train)} crops: nothing to learn")
+        raise TrainingError(
+            f"no training batch can be made: the train split has {len(train)} crops, "
+            f"and a batch of {recipe.batch_size} needs at least 2"
+        )
+    if not len(valid):
+        raise TrainingError(
+            f"the valid split has no crops to choose the epoch by (train: {len(train)})"
+        )
     # A dataset smaller than a batch is one batch.
     size = min(recipe.batch_size, len(train))
-    loaders = []
-    for crops, batches in (
-        (train, _Batches(len(train), size, recipe.seed)),
-        (valid, _Batches(len(valid), EVALUATION_BATCH)),
-    ):
-        data = _CropBatches(crops)
-        loaders.append(DataLoader(data, sampler=batches, batch_size=None))
-    return loaders[0], loaders[1]
+    return (
+        _Loader(train, _Batches(len(train), size, recipe.seed)),
+        _Loader(valid, _Batches(len(valid), EVALUATION_BATCH)),
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def ramped_decay(step: int, decay: float) -> float:
@@ -36,6 +36,18 @@ class ExponentialMovingAverage(WeightAveraging):
             assert self._average_model is not None
             # At 0 the first update would copy instead of average.
             self._average_model.n_averaged.fill_(1)
+
+    @property
+    def average(self) -> nn.Module:
+        """The Lightning module with the averaged weights."""
+        assert self._average_model is not None
+        return self._average_model.module
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps that the average has seen."""
+        assert self._average_model is not None
+        return int(self._average_model.n_averaged) - 1
 
     @torch.no_grad()
     def _update(

@@ -66,7 +66,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         64, ge=32, le=512, description="side of the square input, px"
     )
     epochs: int = Field(40, ge=1, le=10_000, description="passes over the train split")
-    batch_size: int = Field(64, ge=2, le=65_536, description="crops per step")
+    batch_size: int = Field(64, ge=2, le=65_536, description="crops per batch")
+    accumulate: int = Field(
+        1, ge=1, le=1024, description="batches per optimizer step, gradients averaged"
+    )
     learning_rate: float = Field(
         2e-3, gt=0, le=1, description="AdamW's highest learning rate"
     )
