@@ -77,7 +77,7 @@ class Work:
         if not (self.folder / _STATE).exists():
             return State()
         try:
-            content = json.loads((self.folder / _STATE).read_text("utf-8"))
+            content = _read(self.folder)
             if content["identity"] != dict(self.identity):
                 changed = _changed(content["identity"], self.identity)
                 raise ValueError(f"it is work of other {changed}")
@@ -87,7 +87,7 @@ class Work:
             state = content["state"]
             state["epochs"] = tuple(Epoch(**row) for row in state["epochs"])
             return State(**state)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             log.warning(
                 "starting afresh: cannot resume from %s: %s", self.folder, error
             )
@@ -112,7 +112,12 @@ class Work:
                 sync(path)
             digests[name] = known.get(name) or _digest(path)
         sync(self.folder)
-        content = {"identity": self.identity, "files": digests, "state": asdict(state)}
+        content: dict[str, Any] = {
+            "identity": self.identity,
+            "files": digests,
+            "state": asdict(state),
+        }
+        content["digest"] = hashlib.sha256(canonical_json(content)).hexdigest()
         replace_file(self.folder / _STATE, canonical_json(content))
         for path in self.folder.iterdir():
             if path.name not in digests and path.name != _STATE:
@@ -120,11 +125,9 @@ class Work:
 
     def _digests(self) -> dict[str, str]:
         """Digests of the files that belong to the work."""
-        try:
-            content = json.loads((self.folder / _STATE).read_text("utf-8"))
-        except FileNotFoundError:
+        if not (self.folder / _STATE).exists():
             return {}
-        return dict(content["files"])
+        return dict(_read(self.folder)["files"])
 
 
 def open_work(
@@ -169,9 +172,8 @@ def remove_finished(scratch: Path) -> None:
     """
     for folder in _folders(scratch):
         try:
-            content = json.loads((folder / _STATE).read_text("utf-8"))
-            done = content["state"]["finished"]
-        except (OSError, ValueError, KeyError, TypeError):
+            done = _read(folder)["state"]["finished"]
+        except (OSError, ValueError):
             done = True
         if done or time.time() - folder.stat().st_mtime > _LIFETIME_S:
             shutil.rmtree(folder)
@@ -183,16 +185,30 @@ def _mention_others(scratch: Path, key: str, identity: Mapping[str, str]) -> Non
         return
     for folder in _folders(scratch):
         try:
-            content = json.loads((folder / _STATE).read_text("utf-8"))
-            log.info(
-                "starting afresh: the training interrupted at step %d, in %s, is of "
-                "other %s",
-                content["state"]["step"],
-                folder,
-                _changed(content["identity"], identity),
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            content = _read(folder)
+        except (OSError, ValueError):
             continue
+        log.info(
+            "starting afresh: the training interrupted at step %d, in %s, is of other "
+            "%s",
+            content["state"]["step"],
+            folder,
+            _changed(content["identity"], identity),
+        )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Reads a work folder's state.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not what was written.
+    """
+    content = json.loads((folder / _STATE).read_text("utf-8"))
+    digest = content.pop("digest", "") if isinstance(content, dict) else ""
+    if hashlib.sha256(canonical_json(content)).hexdigest() != digest:
+        raise ValueError(f"{_STATE} is damaged: its digest differs")
+    return dict(content)
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, str]) -> str:
