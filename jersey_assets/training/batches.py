@@ -75,6 +75,24 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
         self._batches.taken = state["taken"]
 
 
+def rows_per_batch(recipe: Recipe, train: Crops) -> int:
+    """Number of crops in a training batch, of all devices together.
+
+    A dataset smaller than a batch is one batch; every device gets as many rows.
+
+    Raises:
+        TrainingError: that would be less than two for each device.
+    """
+    size = min(recipe.batch_size, len(train)) // recipe.devices * recipe.devices
+    if size < 2 * recipe.devices:
+        raise TrainingError(
+            f"no training batch can be made: each of {recipe.devices} devices needs 2 "
+            f"crops or more, the train split has {len(train)} crops and batch_size is "
+            f"{recipe.batch_size}"
+        )
+    return size
+
+
 def make_loaders(
     recipe: Recipe, train: Crops, valid: Crops
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
@@ -83,17 +101,11 @@ def make_loaders(
     Raises:
         TrainingError: there are too few crops for a step, or none to validate on.
     """
-    if len(train) < 2:
-        raise TrainingError(
-            f"no training batch can be made: the train split has {len(train)} crops, "
-            f"and a batch of {recipe.batch_size} needs at least 2"
-        )
     if not len(valid):
         raise TrainingError(
             f"the valid split has no crops to choose the epoch by (train: {len(train)})"
         )
-    # A dataset smaller than a batch is one batch.
-    size = min(recipe.batch_size, len(train))
+    size = rows_per_batch(recipe, train)
     return (
         _Loader(train, _Batches(len(train), size, recipe.seed)),
         _Loader(valid, _Batches(len(valid), EVALUATION_BATCH)),

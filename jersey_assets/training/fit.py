@@ -14,10 +14,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pandas as pd
+import torch
 
-from jersey_assets.training.batches import make_loaders
+from jersey_assets.training.batches import make_loaders, rows_per_batch
+from jersey_assets.training.batchnorm import SyncedBatchNorm
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets.training.crops import Crops, three_channels
+from jersey_assets.training.distributed import train_together
 from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.errors import Interrupted, TrainingError
 from jersey_assets.training.finite import FiniteLoss
@@ -26,7 +29,7 @@ from jersey_assets.training.keeping import Keeper, epoch_file, kept
 from jersey_assets.training.model import count_flops, count_parameters
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.recipe import Recipe
-from jersey_assets.training.work import Work, open_work
+from jersey_assets.training.work import State, Work, open_work
 
 log = logging.getLogger(__name__)
 
@@ -94,65 +97,94 @@ def fit(
         work = open_work(
             scratch or Path(temporary), recipe, labels, train, valid, statistics
         )
-        if not work.load().finished:
-            _run(work, recipe, labels, train, valid, statistics, report)
-        return _result(work, recipe, train, valid)
-
-
-def _run(
-    work: Work,
-    recipe: Recipe,
-    labels: Sequence[str],
-    train: Crops,
-    valid: Crops,
-    statistics: Mapping[str, Sequence[float]],
-    report: Callable[[Epoch, int], None],
-) -> None:
-    """Runs Lightning from where the work stands until it is finished."""
-    state = work.load()
-    loaders = make_loaders(recipe, train, valid)
-    pl.seed_everything(recipe.seed, verbose=False)
-    mean, std = three_channels(statistics["mean"]), three_channels(statistics["std"])
-    module = TrainingModule(recipe, len(labels), mean, std, len(loaders[0]))
-    history = History(report, recipe.epochs, state.epochs, state.seconds)
-    ema = ExponentialMovingAverage(recipe.ema_decay)
-    checkpoint = partial(Checkpoint, recipe, tuple(labels), mean, std)
-    keeper = Keeper(work, history, ema, checkpoint, recipe.patience)
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            max_epochs=recipe.epochs,
-            precision=recipe.precision,
-            accumulate_grad_batches=recipe.accumulate,
-            gradient_clip_val=recipe.gradient_clip or None,
-            callbacks=[FiniteLoss(), ema, history, keeper],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            devices=1,
-            default_root_dir=work.folder,
-        )
-        log.info(
-            "training %s on %s: %d crops, %d classes, %d batches per epoch",
-            recipe.model,
-            trainer.strategy.root_device,
-            len(train),
-            module.num_classes,
-            len(loaders[0]),
-        )
-        resume = work.folder / state.resume if state.resume else None
-        if resume:
+        state = work.load()
+        if state.resume:
             log.info(
                 "resuming at epoch %d, step %d, from %s",
                 len(state.epochs) + 1,
                 state.step,
-                resume,
+                work.folder,
             )
-        trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
-    if keeper.asked_to_stop:
-        raise Interrupted("training was interrupted; the next run has its result")
+        job = _Job(work, state, recipe, tuple(labels), statistics)
+        if state.finished:
+            log.info(
+                "the training was finished before; its result is in %s", work.folder
+            )
+        elif recipe.devices == 1:
+            job.run(train, valid, lambda epoch: report(epoch, recipe.epochs))
+        else:
+            stored = Path(temporary) / "crops"
+            for name, crops in (("train", train), ("valid", valid)):
+                torch.save(vars(crops), stored.with_suffix(f".{name}"))
+            train_together(
+                recipe.devices,
+                partial(job.run_stored, stored),
+                lambda epoch: report(epoch, recipe.epochs),
+            )
+        return _result(work, recipe, train, valid)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A training from where its work stands, for the process that runs it."""
+
+    work: Work
+    state: State
+    recipe: Recipe
+    labels: tuple[str, ...]
+    statistics: Mapping[str, Sequence[float]]
+
+    def run_stored(self, stored: Path, report: Callable[[Epoch], None]) -> None:
+        """Runs it on crops that another process has stored."""
+        train, valid = (
+            Crops(**torch.load(stored.with_suffix(f".{name}"), mmap=True))
+            for name in ("train", "valid")
+        )
+        self.run(train, valid, report)
+
+    def run(self, train: Crops, valid: Crops, report: Callable[[Epoch], None]) -> None:
+        """Runs Lightning until the training is finished."""
+        recipe, state = self.recipe, self.state
+        loaders = make_loaders(recipe, train, valid)
+        pl.seed_everything(recipe.seed, verbose=False)
+        mean = three_channels(self.statistics["mean"])
+        std = three_channels(self.statistics["std"])
+        module = TrainingModule(recipe, len(self.labels), mean, std, len(loaders[0]))
+        history = History(report, state.epochs, state.seconds)
+        ema = ExponentialMovingAverage(recipe.ema_decay)
+        checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
+        keeper = Keeper(self.work, history, ema, checkpoint, recipe.patience)
+        together = recipe.devices > 1
+        with _quiet_lightning():
+            trainer = pl.Trainer(
+                max_epochs=recipe.epochs,
+                precision=recipe.precision,
+                accumulate_grad_batches=recipe.accumulate,
+                gradient_clip_val=recipe.gradient_clip or None,
+                callbacks=[FiniteLoss(), ema, history, keeper],
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                devices=recipe.devices,
+                strategy="ddp" if together else "auto",
+                plugins=[SyncedBatchNorm()] if together else None,
+                default_root_dir=self.work.folder,
+            )
+            log.info(
+                "training %s on %s: %d crops, %d classes, %d batches per epoch",
+                recipe.model,
+                trainer.strategy.root_device,
+                len(train),
+                module.num_classes,
+                len(loaders[0]),
+            )
+            resume = self.work.folder / state.resume if state.resume else None
+            trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
+        if keeper.asked_to_stop:
+            raise Interrupted("training was interrupted; the next run has its result")
 
 
 def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
@@ -163,7 +195,7 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
     best, *others = kept(state.epochs)
     checkpoint = load_checkpoint(work.folder / epoch_file(best))
     network = checkpoint.build_model()
-    batch_size = min(recipe.batch_size, len(train))
+    batch_size = rows_per_batch(recipe, train)
     trained = len(state.epochs) * (len(train) // batch_size) * batch_size
     summary = {
         "valid_top1": best.valid_top1,

@@ -45,23 +45,20 @@ class History(Callback):
 
     def __init__(
         self,
-        report: Callable[[Epoch, int], None],
-        epochs: int,
+        report: Callable[[Epoch], None],
         seen: Sequence[Epoch] = (),
         seconds: float = 0.0,
     ) -> None:
         """Starts a history, or goes on with one.
 
         Args:
-            report: called with each new epoch and the number of epochs.
-            epochs: how many there will be.
+            report: called with each new epoch.
             seen: the epochs before the training was interrupted.
             seconds: how long it had trained by then.
         """
         self.epochs = list(seen)
         self.device = ""
         self._report = report
-        self._total = epochs
         self._before = seconds
         self._start = 0.0
 
@@ -95,4 +92,4 @@ class History(Callback):
                 "learning_rate or precision 32-true"
             )
         self.epochs.append(epoch)
-        self._report(epoch, self._total)
+        self._report(epoch)

@@ -25,6 +25,7 @@ from jersey_assets.training.work import State, Work
 BEST_EPOCHS = 3
 SAVE_EVERY_S = 60.0
 """A kill without warning loses at most this much work, and the step it falls into."""
+_AGREE_EVERY = 10
 
 
 def ranked(epochs: Sequence[Epoch]) -> list[Epoch]:
@@ -91,7 +92,10 @@ class Keeper(Callback):
         self._step = trainer.global_step
         # In the middle of an accumulation the gradients so far would be lost, and
         # after the last batch Lightning would skip the validation.
-        if stepped and not trainer.is_last_batch:
+        if not stepped or trainer.is_last_batch:
+            return
+        # Several processes must agree, which takes time.
+        if trainer.world_size == 1 or trainer.global_step % _AGREE_EVERY == 0:
             self._save_when_due(trainer)
 
     def on_train_epoch_end(
@@ -138,9 +142,11 @@ class Keeper(Callback):
         self.asked_to_stop = True
 
     def _save_when_due(self, trainer: pl.Trainer) -> None:
-        if self.asked_to_stop or time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+        due = time.monotonic() - self._saved_at >= SAVE_EVERY_S
+        stop, due = trainer.strategy.broadcast((self.asked_to_stop, due))
+        if stop or due:
             self._save(trainer)
-        if self.asked_to_stop:
+        if stop:
             raise Interrupted(
                 f"training was interrupted after {trainer.global_step} steps, in epoch "
                 f"{trainer.current_epoch + 1}; the next run of the same recipe on the "
@@ -163,7 +169,12 @@ class Keeper(Callback):
         }
         if name:
             files[name] = trainer.save_checkpoint
-        self._work.save(state, files)
+        if trainer.is_global_zero:
+            self._work.save(state, files)
+        elif name:
+            # Lightning wants all processes in a save; the first one writes.
+            trainer.save_checkpoint(self._work.folder / name)
+        trainer.strategy.barrier()
         self._saved_at = time.monotonic()
 
     def _write_epoch(self, epoch: Epoch, path: Path) -> None:

@@ -50,6 +50,7 @@ class TrainingModule(pl.LightningModule):
         generator = torch.Generator(images.device)
         generator.manual_seed(self.recipe.seed * 1_000_003 + number)
         images = augment(images, self.recipe.augmentation, generator)
+        images, targets = self._own(images), self._own(targets)
         logits = self._logits(images)
         loss = F.cross_entropy(
             logits, targets, label_smoothing=self.recipe.label_smoothing
@@ -59,11 +60,13 @@ class TrainingModule(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        images, targets = batch
-        logits = self._logits(images).float()
-        self.valid_loss.update(F.cross_entropy(logits, targets), weight=len(targets))
-        self.valid_top1.update(logits, targets)
-        self.valid_top5.update(logits, targets)
+        images, targets = map(self._own, batch)
+        if len(targets):
+            logits = self._logits(images).float()
+            loss = F.cross_entropy(logits, targets)
+            self.valid_loss.update(loss, weight=len(targets))
+            self.valid_top1.update(logits, targets)
+            self.valid_top5.update(logits, targets)
         self.log_dict(
             {
                 "valid_loss": self.valid_loss,
@@ -100,6 +103,14 @@ class TrainingModule(pl.LightningModule):
             return (step + 1) / warmup
         progress = (step - warmup) / max(1, self.steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def _own(self, batch: Tensor) -> Tensor:
+        """This process's rows of a batch.
+
+        All processes draw and augment the whole batch, so that its crops don't depend
+        on how many there are; on a GPU that takes as long as a part of it would.
+        """
+        return batch[self.global_rank :: self.trainer.world_size]
 
     def _logits(self, images: Tensor) -> Tensor:
         inputs = normalize(images, *self.normalization)

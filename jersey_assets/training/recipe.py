@@ -100,6 +100,13 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         ge=0,
         description="epochs without a better valid top-1 before stopping, 0 = never",
     )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs of this machine to train on together (processes, where it "
+        "has none); each takes its share of every batch",
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="arithmetic of the step, as Lightning names it"
     )

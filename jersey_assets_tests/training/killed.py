@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from jersey_assets.training import keeping, work
 from jersey_assets.training.crops import Crops
 from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.history import Epoch
 from jersey_assets.training.recipe import Recipe
 
 SIZE, BATCH, EPOCHS = 32, 8, 3
@@ -34,14 +36,18 @@ def made_up_crops(count: int, seed: int) -> Crops:
     )
 
 
-def tiny_fit(scratch: Path | None, **knobs: Any) -> Training:
+def tiny_fit(
+    scratch: Path | None,
+    report: Callable[[Epoch, int], None] = lambda epoch, epochs: None,
+    **knobs: Any,
+) -> Training:
     """A training of three epochs of three steps."""
     recipe = Recipe.model_validate(
         {"image_size": SIZE, "batch_size": BATCH, "epochs": EPOCHS} | knobs
     )
     train, valid = made_up_crops(3 * BATCH, 0), made_up_crops(BATCH, 1)
     statistics = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    return fit(recipe, list("abcd"), train, valid, statistics, lambda *_: None, scratch)
+    return fit(recipe, list("abcd"), train, valid, statistics, report, scratch)
 
 
 def die() -> None:
