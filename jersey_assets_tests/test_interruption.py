@@ -48,7 +48,8 @@ def whole(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoin
 
 
 @pytest.mark.parametrize(
-    ("terminate", "status"), [(True, "CANCELED"), (False, "FAILURE")]
+    ("terminate", "status"),
+    [(True, "CANCELED"), pytest.param(False, "FAILURE", marks=pytest.mark.slow)],
 )
 def test_a_stopped_run_is_no_success_and_the_next_one_goes_on_to_the_same_weights(
     rendered: Path,
@@ -91,6 +92,7 @@ def test_a_stopped_run_is_no_success_and_the_next_one_goes_on_to_the_same_weight
     assert not list(work.iterdir())
 
 
+@pytest.mark.slow
 def test_a_second_training_in_the_same_artifact_root_waits(
     rendered: Path,
     tmp_path: Path,

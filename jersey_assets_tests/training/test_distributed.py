@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from jersey_assets.training.errors import Interrupted, TrainingError
+from jersey_assets.training.fit import Training
 from jersey_assets.training.history import Epoch
 from jersey_assets_tests.training.killed import tiny_fit
 
@@ -20,6 +21,21 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def assert_close(two: Training, one: Training) -> None:
+    for kind in ("state_dict", "raw_state_dict"):
+        weights = getattr(two.checkpoint, kind)
+        for name, value in getattr(one.checkpoint, kind).items():
+            torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4)
+    for column in ("train_loss", "train_top1", "valid_loss", "valid_top1"):
+        values = one.history[column].tolist()
+        assert two.history[column].tolist() == pytest.approx(values, rel=1e-3)
+
+
+def test_two_processes_train_what_one_trains() -> None:
+    assert_close(tiny_fit(None, devices=2), tiny_fit(None))
+
+
+@pytest.mark.slow
 def test_two_processes_interrupted_and_resumed_train_what_one_trains(
     tmp_path: Path,
 ) -> None:
@@ -34,16 +50,9 @@ def test_two_processes_interrupted_and_resumed_train_what_one_trains(
     two = tiny_fit(
         tmp_path, report=lambda epoch, _: seen.append(epoch.epoch), epochs=6, devices=2
     )
-    one = tiny_fit(None, epochs=6)
     assert seen == list(range(seen[0], 7))
     assert seen[0] > 1
-    for kind in ("state_dict", "raw_state_dict"):
-        weights = getattr(two.checkpoint, kind)
-        for name, value in getattr(one.checkpoint, kind).items():
-            torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4)
-    for column in ("train_loss", "train_top1", "valid_loss", "valid_top1"):
-        values = one.history[column].tolist()
-        assert two.history[column].tolist() == pytest.approx(values, rel=1e-3)
+    assert_close(two, tiny_fit(None, epochs=6))
 
 
 @pytest.mark.slow
