@@ -100,10 +100,21 @@ def test_a_second_training_in_the_same_artifact_root_waits(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = Store(str(tmp_path)).scratch() / "training.lock"
-    holder = hold(path, "another-run", 3)
+    holder = hold(path, "another-run", 600)
     assert holder.stdout is not None
     holder.stdout.readline()
-    with caplog.at_level(logging.INFO):
-        assert train(rendered, tmp_path, instance).success
+
+    def end_the_other(record: logging.LogRecord) -> bool:
+        holder.kill()
+        return True
+
+    logger = logging.getLogger("jersey_assets.storage.lock")
+    logger.addFilter(end_the_other)
+    try:
+        with caplog.at_level(logging.INFO):
+            assert train(rendered, tmp_path, instance).success
+    finally:
+        logger.removeFilter(end_the_other)
+        holder.kill()
     assert "another-run" in caplog.text
-    assert holder.wait() == 0
+    assert holder.wait() == -signal.SIGKILL
