@@ -17,6 +17,7 @@ from jersey_assets.publishing import Desk, materialized, observe_input
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.run_config import config_class
 from jersey_assets.storage.code_version import code_version
+from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.store import canonical_json
 from jersey_assets.training.recipe import Recipe
 
@@ -182,12 +183,15 @@ def trained_checkpoint(
     """The averaged (EMA) weights of the epoch that read valid best.
 
     Trained by the recipe in this op's config, on a GPU where there is one. One
-    training at a time: the op takes the only slot of the pool `gpu`.
+    training at a time in an artifact root; a second one waits. A training that was
+    stopped goes on where it was, in the next run with the same recipe and data.
     """
     import pandas as pd
 
     from jersey_assets.training.crops import load_crops
+    from jersey_assets.training.errors import Interrupted
     from jersey_assets.training.fit import fit
+    from jersey_assets.training.work import remove_finished
 
     recipe = Recipe.model_validate(context.op_execution_context.op_config)
     desk = Desk(context, artifacts)
@@ -210,13 +214,27 @@ def trained_checkpoint(
             )
             for split in ("train", "valid")
         )
-        fit(recipe, list(mapping), train, valid, statistics, report).write(folder)
+        labels = list(mapping)
+        fit(recipe, labels, train, valid, statistics, report, work).write(folder)
 
     settings = recipe.model_dump(mode="json")
     recipe_hash = hashlib.sha256(canonical_json(settings)).hexdigest()[:12]
-    return desk.publish(
-        "trained_checkpoint", "training", make, settings, recipe_hash=recipe_hash
-    )
+    work = desk.store.scratch() / "training"
+    with one_at_a_time(work.with_suffix(".lock"), context.run.run_id):
+        try:
+            result = desk.publish(
+                "trained_checkpoint",
+                "training",
+                make,
+                settings,
+                recipe_hash=recipe_hash,
+            )
+        except Interrupted as interrupted:
+            context.log.warning(str(interrupted))
+            # What Dagster itself raises for the signal, so that the run is canceled.
+            raise dg.DagsterExecutionInterruptedError from interrupted
+        remove_finished(work)
+    return result
 
 
 @dg.asset(

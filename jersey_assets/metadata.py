@@ -121,7 +121,8 @@ def _training(artifact: Artifact) -> Metadata:
     size = artifact.manifest["files"]["model.ckpt"]["size"]
     return {
         **_pictures(artifact),
-        **{key: value for key, value in training.items() if key != "recipe"},
+        **{k: v for k, v in training.items() if k not in ("recipe", "kept")},
+        "kept": _table(training["kept"]),
         "checkpoint_megabytes": round(size / 1e6, 1),
         "recipe": dg.MetadataValue.json(training["recipe"]),
     }

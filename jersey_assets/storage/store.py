@@ -28,6 +28,8 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from jersey_assets.storage.files import replace_file, sync
+
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
 _STAGING = ".staging-"
@@ -242,7 +244,7 @@ class Store:
         target = f"{self._base}/{asset}/{CURRENT}"
         with self._writing(asset):
             if self._is_local:
-                _replace_file(Path(target), content)
+                replace_file(Path(target), content)
             else:
                 # One object is put whole or not at all.
                 self._fs.pipe_file(target, content)
@@ -264,6 +266,19 @@ class Store:
         if not self._is_local:
             return None
         return Path(self._base) / ".cache" / name
+
+    def scratch(self) -> Path:
+        """Folder on this machine for what outlives a run but is no artifact.
+
+        Locks and unfinished work; beside the artifacts where they lie on disk, and
+        otherwise in the folder for temporary files, one for each root.
+        """
+        if self._is_local:
+            return Path(self._base) / ".scratch"
+        name = hashlib.sha256(self.root.encode()).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"jersey-scratch-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / name
 
     @cached_property
     def _located(self) -> tuple[Any, str]:
@@ -331,10 +346,10 @@ class Store:
                 self._fs.pipe_file(f"{target}/{name}", (staging / name).read_bytes())
             return
         for name in [*manifest["files"], MANIFEST]:
-            _sync(staging / name)
-        _sync(staging)
+            sync(staging / name)
+        sync(staging)
         os.rename(staging, target)
-        _sync(Path(target).parent)
+        sync(Path(target).parent)
 
     def _local_copy(self, location: str, manifest: Mapping[str, Any]) -> Path:
         """The version's files on this machine, fetched once where they are remote."""
@@ -453,21 +468,3 @@ def _describe_file(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"sha256": digest, "size": path.stat().st_size}
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    """Replaces a file in one step that a power cut cannot halve."""
-    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    partial.write_bytes(content)
-    _sync(partial)
-    os.replace(partial, path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or folder is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -35,6 +35,7 @@ class _Batches(Sampler[Tensor]):
     def __init__(self, count: int, batch_size: int, seed: int | None = None) -> None:
         self.count, self.batch_size, self.seed = count, batch_size, seed
         self.epoch = 0
+        self.taken = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -52,7 +53,44 @@ class _Batches(Sampler[Tensor]):
                 self.seed * 1_000_003 + self.epoch
             )
             order = torch.randperm(self.count, generator=generator)
-        yield from torch.split(order, self.batch_size)[: len(self)]
+        batches = torch.split(order, self.batch_size)[: len(self)]
+        first, self.taken = self.taken % len(self), 0
+        for self.taken, batch in enumerate(batches[first:], first + 1):
+            yield batch
+
+
+class _Loader(DataLoader[tuple[Tensor, Tensor]]):
+    """A loader that Lightning can save in the middle of an epoch."""
+
+    def __init__(self, crops: Crops, batches: _Batches) -> None:
+        super().__init__(_CropBatches(crops), sampler=batches, batch_size=None)
+        self._batches = batches
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch have been taken."""
+        return {"taken": self._batches.taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on after that many batches."""
+        self._batches.taken = state["taken"]
+
+
+def rows_per_batch(recipe: Recipe, train: Crops) -> int:
+    """Number of crops in a training batch, of all devices together.
+
+    A dataset smaller than a batch is one batch; every device gets as many rows.
+
+    Raises:
+        TrainingError: that would be less than two for each device.
+    """
+    size = min(recipe.batch_size, len(train)) // recipe.devices * recipe.devices
+    if size < 2 * recipe.devices:
+        raise TrainingError(
+            f"no training batch can be made: each of {recipe.devices} devices needs 2 "
+            f"crops or more, the train split has {len(train)} crops and batch_size is "
+            f"{recipe.batch_size}"
+        )
+    return size
 
 
 def make_loaders(
@@ -61,17 +99,14 @@ def make_loaders(
     """Makes the loaders of training and validation; batches are (images, targets).
 
     Raises:
-        TrainingError: there are too few crops for a step.
+        TrainingError: there are too few crops for a step, or none to validate on.
     """
-    if len(train) < 2:
-        raise TrainingError(f"the train split has {len(train)} crops: nothing to learn")
-    # A dataset smaller than a batch is one batch.
-    size = min(recipe.batch_size, len(train))
-    loaders = []
-    for crops, batches in (
-        (train, _Batches(len(train), size, recipe.seed)),
-        (valid, _Batches(len(valid), EVALUATION_BATCH)),
-    ):
-        data = _CropBatches(crops)
-        loaders.append(DataLoader(data, sampler=batches, batch_size=None))
-    return loaders[0], loaders[1]
+    if not len(valid):
+        raise TrainingError(
+            f"the valid split has no crops to choose the epoch by (train: {len(train)})"
+        )
+    size = rows_per_batch(recipe, train)
+    return (
+        _Loader(train, _Batches(len(train), size, recipe.seed)),
+        _Loader(valid, _Batches(len(valid), EVALUATION_BATCH)),
+    )

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,21 +15,21 @@ from typing import Any
 import lightning.pytorch as pl
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from torch import Tensor
-from torch.utils.data import DataLoader
 
-from jersey_assets.training.batches import make_loaders
-from jersey_assets.training.checkpoint import Checkpoint
+from jersey_assets.training.batches import make_loaders, rows_per_batch
+from jersey_assets.training.batchnorm import SyncedBatchNorm
+from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets.training.crops import Crops, three_channels
+from jersey_assets.training.distributed import train_together
 from jersey_assets.training.ema import ExponentialMovingAverage
-from jersey_assets.training.errors import TrainingError
+from jersey_assets.training.errors import Interrupted, TrainingError
+from jersey_assets.training.finite import FiniteLoss
 from jersey_assets.training.history import Epoch, History
+from jersey_assets.training.keeping import Keeper, epoch_file, kept
 from jersey_assets.training.model import count_flops, count_parameters
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.recipe import Recipe
-
-_MODEL_PREFIX = "model."
+from jersey_assets.training.work import State, Work, open_work
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +40,24 @@ class Training:
 
     Attributes:
         checkpoint: the best epoch's weights.
+        others: those of the epochs ranked next and of the last one, by file name.
         history: a row per epoch, the fields of `Epoch`.
         summary: the content of `training.json`.
     """
 
     checkpoint: Checkpoint
+    others: Mapping[str, Checkpoint]
     history: pd.DataFrame
     summary: dict[str, Any]
 
     def write(self, folder: Path) -> None:
-        """Writes `model.ckpt`, `training.json`, `history.csv` and the curves."""
+        """Writes `model.ckpt`, the others, `training.json`, the history and curves."""
         from jersey_assets.plots.figures import training_curves
         from jersey_assets.plots.png import save_png
 
         self.checkpoint.save(folder / "model.ckpt")
+        for name, checkpoint in self.others.items():
+            checkpoint.save(folder / name)
         (folder / "training.json").write_text(json.dumps(self.summary, indent=1))
         self.history.to_csv(folder / "history.csv", index=False)
         save_png(training_curves(self.history), folder / "curves.png")
@@ -65,8 +70,11 @@ def fit(
     valid: Crops,
     statistics: Mapping[str, Sequence[float]],
     report: Callable[[Epoch, int], None],
+    scratch: Path | None = None,
 ) -> Training:
-    """Trains by the recipe and keeps the epoch with the best valid top-1.
+    """Trains by the recipe and keeps the best epoch's averaged weights.
+
+    Best is the highest valid top-1, and among equal ones the lowest valid loss.
 
     Args:
         recipe: all knobs.
@@ -75,109 +83,150 @@ def fit(
         valid: crops to choose the epoch by.
         statistics: `mean` and `std` of the channels, on the 0..1 scale.
         report: called after each epoch with its figures and the number of epochs.
+        scratch: where interrupted work is kept and looked for. A training with the
+            same recipe, crops and code goes on from there, on a CPU with the very
+            bits of one that was never interrupted. Without it nothing is kept.
 
     Raises:
+        Interrupted: SIGTERM or SIGINT came; the work is saved.
         TrainingError: no batch can be made, the loss is not finite, or training
             ended before its first epoch was validated.
     """
-    loaders = make_loaders(recipe, train, valid)
-    pl.seed_everything(recipe.seed, verbose=False)
-    mean, std = three_channels(statistics["mean"]), three_channels(statistics["std"])
-    module = TrainingModule(recipe, len(labels), mean, std, len(loaders[0]))
-    history = History(report, recipe.epochs)
-    with TemporaryDirectory(prefix="jersey-fit-") as folder:
-        best = _run(recipe, module, history, loaders, Path(folder))
-    scores = history.epochs[best["epoch"]]
-    checkpoint = Checkpoint(
-        recipe=recipe,
-        labels=tuple(labels),
-        mean=mean,
-        std=std,
-        ema_step=int(best["averaging_state"]["n_averaged"]) - 1,
-        valid_top1=scores.valid_top1,
-        valid_loss=scores.valid_loss,
-        state_dict=_network_weights(best["state_dict"]),
-        raw_state_dict=_network_weights(best["current_model_state"]),
-    )
+    make_loaders(recipe, train, valid)
+    with TemporaryDirectory(prefix="jersey-fit-") as temporary:
+        work = open_work(
+            scratch or Path(temporary), recipe, labels, train, valid, statistics
+        )
+        state = work.load()
+        if state.resume:
+            log.info(
+                "resuming at epoch %d, step %d, from %s",
+                len(state.epochs) + 1,
+                state.step,
+                work.folder,
+            )
+        job = _Job(work, state, recipe, tuple(labels), statistics)
+        if state.finished:
+            log.info(
+                "the training was finished before; its result is in %s", work.folder
+            )
+        elif recipe.devices == 1:
+            job.run(train, valid, lambda epoch: report(epoch, recipe.epochs))
+        else:
+            stored = Path(temporary) / "crops"
+            for name, crops in (("train", train), ("valid", valid)):
+                torch.save(vars(crops), stored.with_suffix(f".{name}"))
+            train_together(
+                recipe.devices,
+                partial(job.run_stored, stored),
+                lambda epoch: report(epoch, recipe.epochs),
+            )
+        return _result(work, recipe, train, valid)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A training from where its work stands, for the process that runs it."""
+
+    work: Work
+    state: State
+    recipe: Recipe
+    labels: tuple[str, ...]
+    statistics: Mapping[str, Sequence[float]]
+
+    def run_stored(self, stored: Path, report: Callable[[Epoch], None]) -> None:
+        """Runs it on crops that another process has stored."""
+        train, valid = (
+            Crops(**torch.load(stored.with_suffix(f".{name}"), mmap=True))
+            for name in ("train", "valid")
+        )
+        self.run(train, valid, report)
+
+    def run(self, train: Crops, valid: Crops, report: Callable[[Epoch], None]) -> None:
+        """Runs Lightning until the training is finished."""
+        recipe, state = self.recipe, self.state
+        loaders = make_loaders(recipe, train, valid)
+        pl.seed_everything(recipe.seed, verbose=False)
+        mean = three_channels(self.statistics["mean"])
+        std = three_channels(self.statistics["std"])
+        module = TrainingModule(recipe, len(self.labels), mean, std, len(loaders[0]))
+        history = History(report, state.epochs, state.seconds)
+        ema = ExponentialMovingAverage(recipe.ema_decay)
+        checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
+        keeper = Keeper(self.work, history, ema, checkpoint, recipe.patience)
+        together = recipe.devices > 1
+        with _quiet_lightning():
+            trainer = pl.Trainer(
+                max_epochs=recipe.epochs,
+                precision=recipe.precision,
+                accumulate_grad_batches=recipe.accumulate,
+                gradient_clip_val=recipe.gradient_clip or None,
+                callbacks=[FiniteLoss(), ema, history, keeper],
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                devices=recipe.devices,
+                strategy="ddp" if together else "auto",
+                plugins=[SyncedBatchNorm()] if together else None,
+                default_root_dir=self.work.folder,
+            )
+            log.info(
+                "training %s on %s: %d crops, %d classes, %d batches per epoch",
+                recipe.model,
+                trainer.strategy.root_device,
+                len(train),
+                module.num_classes,
+                len(loaders[0]),
+            )
+            resume = self.work.folder / state.resume if state.resume else None
+            trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
+        if keeper.asked_to_stop:
+            raise Interrupted("training was interrupted; the next run has its result")
+
+
+def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
+    """Reads the result of a finished training."""
+    state = work.load()
+    if not (state.finished and state.epochs):
+        raise TrainingError("training ended before its first epoch was validated")
+    best, *others = kept(state.epochs)
+    checkpoint = load_checkpoint(work.folder / epoch_file(best))
     network = checkpoint.build_model()
-    seconds = history.epochs[-1].seconds
-    batch_size = min(recipe.batch_size, len(train))
-    trained = len(history.epochs) * len(loaders[0]) * batch_size
+    batch_size = rows_per_batch(recipe, train)
+    trained = len(state.epochs) * (len(train) // batch_size) * batch_size
     summary = {
-        "valid_top1": scores.valid_top1,
-        "valid_top5": scores.valid_top5,
-        "valid_loss": scores.valid_loss,
+        "valid_top1": best.valid_top1,
+        "valid_top5": best.valid_top5,
+        "valid_loss": best.valid_loss,
         "valid_images": len(valid),
-        "best_epoch": scores.epoch,
-        "epochs": len(history.epochs),
-        "seconds": round(seconds, 1),
-        "images_per_second": round(trained / seconds, 1),
+        "best_epoch": best.epoch,
+        "epochs": len(state.epochs),
+        "seconds": round(state.epochs[-1].seconds, 1),
+        "images_per_second": round(trained / state.epochs[-1].seconds, 1),
         "ema_step": checkpoint.ema_step,
         "parameters": count_parameters(network),
         "flops": count_flops(network, recipe.image_size),
-        "device": history.device,
+        "device": state.device,
+        "kept": [
+            {
+                "file": "model.ckpt" if epoch is best else epoch_file(epoch),
+                "epoch": epoch.epoch,
+                "valid_top1": epoch.valid_top1,
+                "valid_loss": epoch.valid_loss,
+            }
+            for epoch in (best, *others)
+        ],
         "recipe": recipe.model_dump(mode="json"),
     }
-    frame = pd.DataFrame([asdict(epoch) for epoch in history.epochs])
-    return Training(checkpoint, frame, summary)
-
-
-def _run(
-    recipe: Recipe,
-    module: TrainingModule,
-    history: History,
-    loaders: tuple[DataLoader[Any], DataLoader[Any]],
-    folder: Path,
-) -> dict[str, Any]:
-    """Runs Lightning and returns the best epoch's checkpoint dictionary."""
-    keep_best = ModelCheckpoint(folder, monitor="valid_top1", mode="max")
-    callbacks: list[Callback] = [
-        ExponentialMovingAverage(recipe.ema_decay),
-        history,
-        keep_best,
-    ]
-    if recipe.patience:
-        callbacks.append(
-            EarlyStopping("valid_top1", mode="max", patience=recipe.patience)
-        )
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            max_epochs=recipe.epochs,
-            precision=recipe.precision,
-            gradient_clip_val=recipe.gradient_clip or None,
-            callbacks=callbacks,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            devices=1,
-            default_root_dir=folder,
-        )
-        log.info(
-            "training %s on %s: %d crops, %d classes, %d steps per epoch",
-            recipe.model,
-            trainer.strategy.root_device,
-            len(loaders[0].dataset),  # type: ignore[arg-type]
-            module.num_classes,
-            len(loaders[0]),
-        )
-        trainer.fit(module, *loaders)
-    if not keep_best.best_model_path:
-        raise TrainingError("training ended before its first epoch was validated")
-    best: dict[str, Any] = torch.load(
-        keep_best.best_model_path, map_location="cpu", weights_only=True
+    return Training(
+        checkpoint,
+        {epoch_file(e): load_checkpoint(work.folder / epoch_file(e)) for e in others},
+        pd.DataFrame([asdict(epoch) for epoch in state.epochs]),
+        summary,
     )
-    return best
-
-
-def _network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Takes the network's weights out of the Lightning module's, under its names."""
-    return {
-        name.removeprefix(_MODEL_PREFIX): value.contiguous()
-        for name, value in state.items()
-        if name.startswith(_MODEL_PREFIX)
-    }
 
 
 class _quiet_lightning(warnings.catch_warnings):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
+
+from jersey_assets.training.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,29 @@ class Epoch:
 class History(Callback):
     """Collects an `Epoch` after each validation and passes it on."""
 
-    def __init__(self, report: Callable[[Epoch, int], None], epochs: int) -> None:
-        self.epochs: list[Epoch] = []
+    def __init__(
+        self,
+        report: Callable[[Epoch], None],
+        seen: Sequence[Epoch] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        """Starts a history, or goes on with one.
+
+        Args:
+            report: called with each new epoch.
+            seen: the epochs before the training was interrupted.
+            seconds: how long it had trained by then.
+        """
+        self.epochs = list(seen)
         self.device = ""
         self._report = report
-        self._total = epochs
+        self._before = seconds
         self._start = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, before an interruption included."""
+        return self._before + time.monotonic() - self._start
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._start = time.monotonic()
@@ -63,7 +83,13 @@ class History(Callback):
             valid_top1=seen["valid_top1"],
             valid_top5=seen["valid_top5"],
             learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
-            seconds=time.monotonic() - self._start,
+            seconds=self.seconds,
         )
+        if not math.isfinite(epoch.valid_loss):
+            raise TrainingError(
+                f"the averaged weights' valid loss is {epoch.valid_loss} in epoch "
+                f"{epoch.epoch} (learning rate {epoch.learning_rate:.2e}); try a lower "
+                "learning_rate or precision 32-true"
+            )
         self.epochs.append(epoch)
-        self._report(epoch, self._total)
+        self._report(epoch)

@@ -15,7 +15,6 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from jersey_assets.training.augment import augment
 from jersey_assets.training.crops import normalize
-from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
 
@@ -29,13 +28,13 @@ class TrainingModule(pl.LightningModule):
         num_classes: int,
         mean: Sequence[float],
         std: Sequence[float],
-        steps_per_epoch: int,
+        batches_per_epoch: int,
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.num_classes = num_classes
         self.normalization = mean, std
-        self.steps = recipe.epochs * steps_per_epoch
+        self.steps = recipe.epochs * math.ceil(batches_per_epoch / recipe.accumulate)
         network = build_model(recipe, num_classes)
         self.model = network.to(memory_format=torch.channels_last)
         top5 = min(5, num_classes)
@@ -46,31 +45,28 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, targets = batch
-        # Seeded by the step, so that a crop's look doesn't depend on what ran before.
+        # Seeded by the batch, so that a crop's look doesn't depend on what ran before.
+        number = self.current_epoch * int(self.trainer.num_training_batches) + index
         generator = torch.Generator(images.device)
-        generator.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        generator.manual_seed(self.recipe.seed * 1_000_003 + number)
         images = augment(images, self.recipe.augmentation, generator)
+        images, targets = self._own(images), self._own(targets)
         logits = self._logits(images)
         loss = F.cross_entropy(
             logits, targets, label_smoothing=self.recipe.label_smoothing
         )
-        if not torch.isfinite(loss):
-            rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.global_step} "
-                f"(epoch {self.current_epoch}, learning rate {rate:.2e}); "
-                "try a lower learning_rate or precision 32-true"
-            )
         self.train_loss.update(loss.detach())
         self.train_top1.update(logits.detach(), targets)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        images, targets = batch
-        logits = self._logits(images).float()
-        self.valid_loss.update(F.cross_entropy(logits, targets), weight=len(targets))
-        self.valid_top1.update(logits, targets)
-        self.valid_top5.update(logits, targets)
+        images, targets = map(self._own, batch)
+        if len(targets):
+            logits = self._logits(images).float()
+            loss = F.cross_entropy(logits, targets)
+            self.valid_loss.update(loss, weight=len(targets))
+            self.valid_top1.update(logits, targets)
+            self.valid_top5.update(logits, targets)
         self.log_dict(
             {
                 "valid_loss": self.valid_loss,
@@ -107,6 +103,14 @@ class TrainingModule(pl.LightningModule):
             return (step + 1) / warmup
         progress = (step - warmup) / max(1, self.steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def _own(self, batch: Tensor) -> Tensor:
+        """This process's rows of a batch.
+
+        All processes draw and augment the whole batch, so that its crops don't depend
+        on how many there are; on a GPU that takes as long as a part of it would.
+        """
+        return batch[self.global_rank :: self.trainer.world_size]
 
     def _logits(self, images: Tensor) -> Tensor:
         inputs = normalize(images, *self.normalization)

@@ -66,7 +66,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         64, ge=32, le=512, description="side of the square input, px"
     )
     epochs: int = Field(40, ge=1, le=10_000, description="passes over the train split")
-    batch_size: int = Field(64, ge=2, le=65_536, description="crops per step")
+    batch_size: int = Field(64, ge=2, le=65_536, description="crops per batch")
+    accumulate: int = Field(
+        1, ge=1, le=1024, description="batches per optimizer step, gradients averaged"
+    )
     learning_rate: float = Field(
         2e-3, gt=0, le=1, description="AdamW's highest learning rate"
     )
@@ -96,6 +99,13 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         0,
         ge=0,
         description="epochs without a better valid top-1 before stopping, 0 = never",
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs of this machine to train on together (processes, where it "
+        "has none); each takes its share of every batch",
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="arithmetic of the step, as Lightning names it"

@@ -1,0 +1,164 @@
+"""Several processes on this machine, one for each device, that train together.
+
+They are started fresh (`spawn`) and not forked, for CUDA's sake, and not as the
+script that is running, since that may be a Dagster run. What they send back arrives
+through a pipe each; their results lie in the work folder.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
+
+from jersey_assets.training.errors import Interrupted, TrainingError
+
+_PR_SET_PDEATHSIG = 1
+
+
+def train_together(
+    devices: int,
+    train: Callable[[Callable[[Any], None]], None],
+    report: Callable[[Any], None],
+) -> None:
+    """Runs `train` in one process for each device, until all have ended.
+
+    Args:
+        devices: number of processes.
+        train: what each of them calls; can be pickled. It gets a function that
+            sends what it is given to `report`; only the first process's arrives.
+        report: called in this process.
+
+    Raises:
+        Interrupted: SIGTERM or SIGINT came; the processes were told, and saved.
+        TrainingError: a process failed; the others were ended.
+    """
+    if torch.cuda.is_available() and torch.cuda.device_count() < devices:
+        raise TrainingError(
+            f"the recipe asks for {devices} devices and this machine has "
+            f"{torch.cuda.device_count()} GPUs"
+        )
+    context = multiprocessing.get_context("spawn")
+    port = find_free_network_port()
+    processes: list[SpawnProcess] = []
+    ranks: dict[Connection, int] = {}
+    try:
+        for rank in range(devices):
+            reader, writer = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_work, args=(train, rank, devices, port, writer)
+            )
+            process.start()
+            writer.close()
+            processes.append(process)
+            ranks[reader] = rank
+        with _forwarding_signals(processes) as forwarded:
+            while ranks:
+                ready = wait(list(ranks))
+                for reader in [reader for reader in ranks if reader in ready]:
+                    _receive(reader, ranks, processes, report, forwarded)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _receive(
+    reader: Connection,
+    ranks: dict[Connection, int],
+    processes: list[SpawnProcess],
+    report: Callable[[Any], None],
+    forwarded: list[int],
+) -> None:
+    """Handles what one process sent, or that it ended."""
+    try:
+        message = reader.recv()
+    except EOFError:
+        process = processes[ranks.pop(reader)]
+        process.join()
+        if process.exitcode and forwarded:
+            raise Interrupted("training was interrupted before it had begun") from None
+        if process.exitcode:
+            raise TrainingError(
+                f"a training process ended with exit code {process.exitcode}"
+            ) from None
+        return
+    if isinstance(message, Exception):
+        raise message
+    if isinstance(message, logging.LogRecord):
+        logging.getLogger(message.name).handle(message)
+    else:
+        report(message)
+
+
+@contextmanager
+def _forwarding_signals(processes: list[SpawnProcess]) -> Iterator[list[int]]:
+    """Passes SIGTERM and SIGINT on as SIGTERM; gives those that came."""
+    forwarded: list[int] = []
+
+    def forward(number: int, _: object) -> None:
+        forwarded.append(number)
+        for process in processes:
+            process.terminate()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield forwarded
+        return
+    before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield forwarded
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Sent(QueueHandler):
+    """Sends log records to the process that shows them."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.send(record)  # type: ignore[attr-defined]
+
+
+def _work(
+    train: Callable[[Callable[[Any], None]], None],
+    rank: int,
+    devices: int,
+    port: int,
+    writer: Any,
+) -> None:
+    """What a process does: the training, as Lightning's process of that rank."""
+    # The lock on the artifact root ends with the parent, and so must this.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    torch.set_num_threads(max(1, torch.get_num_threads() // devices))
+    os.environ |= {
+        "LOCAL_RANK": str(rank),
+        "NODE_RANK": "0",
+        "WORLD_SIZE": str(devices),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    if rank == 0:
+        logger = logging.getLogger("jersey_assets")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(_Sent(writer))
+    try:
+        train(writer.send if rank == 0 else lambda message: None)
+    except TrainingError as error:
+        writer.send(error)
+    except Exception:
+        writer.send(
+            TrainingError(f"a training process failed:\n{traceback.format_exc()}")
+        )
