@@ -97,7 +97,10 @@ def _enter_crops(
 
 def _pictures(probed: NDArray[np.void]) -> NDArray[np.int64]:
     """Number crops by their pixels; two black frames are no copies of each other."""
-    _, numbers = np.unique(probed["pixels"].view("S32"), return_inverse=True)
+    hashes = pa.py_buffer(probed["pixels"].tobytes())
+    column = pa.Array.from_buffers(pa.binary(32), len(probed), [None, hashes])
+    indices = column.dictionary_encode().indices
+    numbers: NDArray[np.int64] = indices.to_numpy().astype(np.int64)
     own = np.flatnonzero(probed["flat"] | (probed["width"] == 0))
     numbers[own] = len(probed) + np.arange(len(own))
     return numbers
