@@ -118,12 +118,17 @@ def _statistics(artifact: Artifact) -> Metadata:
 
 def _training(artifact: Artifact) -> Metadata:
     training = artifact.json("training.json")
+    draws = training.pop("draws")
     size = artifact.manifest["files"]["model.ckpt"]["size"]
     return {
         **_pictures(artifact),
         **{k: v for k, v in training.items() if k not in ("recipe", "kept")},
         "kept": _table(training["kept"]),
         "checkpoint_megabytes": round(size / 1e6, 1),
+        "draws": _table(
+            {"label": json.dumps(label), "crops shown in training": count}
+            for label, count in draws.items()
+        ),
         "recipe": dg.MetadataValue.json(training["recipe"]),
     }
 

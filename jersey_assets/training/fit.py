@@ -26,9 +26,11 @@ from jersey_assets.training.errors import Interrupted, TrainingError
 from jersey_assets.training.finite import FiniteLoss
 from jersey_assets.training.history import Epoch, History
 from jersey_assets.training.keeping import Keeper, epoch_file, kept
+from jersey_assets.training.loss import class_weights
 from jersey_assets.training.model import count_flops, count_parameters
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.sampling import EpochOrder
 from jersey_assets.training.work import State, Work, open_work
 
 log = logging.getLogger(__name__)
@@ -149,7 +151,14 @@ class _Job:
         pl.seed_everything(recipe.seed, verbose=False)
         mean = three_channels(self.statistics["mean"])
         std = three_channels(self.statistics["std"])
-        module = TrainingModule(recipe, len(self.labels), mean, std, len(loaders[0]))
+        module = TrainingModule(
+            recipe,
+            len(self.labels),
+            mean,
+            std,
+            len(loaders[0]),
+            class_weights(train.targets, len(self.labels), recipe.class_weights),
+        )
         history = History(report, state.epochs, state.seconds)
         ema = ExponentialMovingAverage(recipe.ema_decay)
         checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
@@ -196,7 +205,10 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
     checkpoint = load_checkpoint(work.folder / epoch_file(best))
     network = checkpoint.build_model()
     batch_size = rows_per_batch(recipe, train)
-    trained = len(state.epochs) * (len(train) // batch_size) * batch_size
+    shown = len(train) // batch_size * batch_size
+    trained = len(state.epochs) * shown
+    order = EpochOrder(train.targets, recipe.sampler, recipe.seed)
+    draws = order.count_draws(len(state.epochs), shown, len(checkpoint.labels))
     summary = {
         "valid_top1": best.valid_top1,
         "valid_top5": best.valid_top5,
@@ -210,6 +222,7 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
         "parameters": count_parameters(network),
         "flops": count_flops(network, recipe.image_size),
         "device": state.device,
+        "draws": dict(zip(checkpoint.labels, draws, strict=True)),
         "kept": [
             {
                 "file": "model.ckpt" if epoch is best else epoch_file(epoch),

@@ -6,9 +6,11 @@ Launchpad shows. A value out of range is refused before anything is read.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+
+Balance: TypeAlias = Literal["none", "sqrt", "balanced"]
 
 
 class Augmentation(BaseModel, frozen=True, extra="forbid"):
@@ -82,8 +84,26 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         lt=1,
         description="share of the steps with a rising learning rate; cosine after it",
     )
+    loss: Literal["cross_entropy", "focal"] = Field(
+        "cross_entropy",
+        description="focal = crops that are read surely count less, by focal_gamma",
+    )
+    focal_gamma: float = Field(
+        2.0, ge=0, le=10, description="how much less; only with loss: focal"
+    )
+    class_weights: Balance = Field(
+        "none",
+        description="weight of a class in the loss: balanced = inverse of its train "
+        "crops, sqrt = the square root of that; not together with a sampler",
+    )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="share of the target spread over all classes"
+    )
+    sampler: Balance = Field(
+        "none",
+        description="crops of an epoch: none = each once; balanced = as many, drawn "
+        "with replacement, every class equally often; sqrt = in proportion to the "
+        "square root of a class's crops",
     )
     gradient_clip: float = Field(
         1.0, ge=0, description="largest norm of the gradient, 0 = no clipping"
@@ -114,3 +134,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     augmentation: Augmentation = Field(
         default=Augmentation(), description="what is done to training crops"
     )
+
+    @model_validator(mode="after")
+    def _refuse_what_contradicts(self) -> Self:
+        if self.sampler != "none" and self.class_weights != "none":
+            raise ValueError(
+                f"sampler: {self.sampler} and class_weights: {self.class_weights} "
+                "would correct the imbalance twice; set one of them to none"
+            )
+        focal_gamma = type(self).model_fields["focal_gamma"].default
+        if self.loss != "focal" and self.focal_gamma != focal_gamma:
+            raise ValueError(
+                f"focal_gamma: {self.focal_gamma} has no effect with loss: "
+                f"{self.loss}; set loss: focal, or leave focal_gamma out"
+            )
+        return self
