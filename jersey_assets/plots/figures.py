@@ -248,6 +248,24 @@ def crop_grid(
     return _grid(images, [show_label(caption) for caption in captions])
 
 
+@_in_our_style
+def augmented_crops(images: np.ndarray[Any, np.dtype[np.uint8]]) -> Figure:
+    """Draws crops as they are, the first of each row, beside what training saw.
+
+    Args:
+        images: uint8 [rows, columns, H, W, 3].
+    """
+    rows, columns = images.shape[:2]
+    captions = [
+        ("as it is" if i == 0 else "") for _ in range(rows) for i in range(columns)
+    ]
+    return _grid(
+        [image for row in images for image in row],
+        captions,
+        title="Crops as they are, and augmented draws of them",
+    )
+
+
 # Characters that fit over a crop.
 _CAPTION = 19
 

@@ -15,9 +15,10 @@ from typing import Any
 import lightning.pytorch as pl
 import pandas as pd
 import torch
+from torch import Tensor
 
+from jersey_assets.training.augment import augmented_samples
 from jersey_assets.training.batches import make_loaders, rows_per_batch
-from jersey_assets.training.batchnorm import SyncedBatchNorm
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets.training.crops import Crops, three_channels
 from jersey_assets.training.distributed import train_together
@@ -44,17 +45,19 @@ class Training:
         checkpoint: the best epoch's weights.
         others: those of the epochs ranked next and of the last one, by file name.
         history: a row per epoch, the fields of `Epoch`.
+        augmented: crops beside draws of them, as `augmented_samples` gives them.
         summary: the content of `training.json`.
     """
 
     checkpoint: Checkpoint
     others: Mapping[str, Checkpoint]
     history: pd.DataFrame
+    augmented: Tensor
     summary: dict[str, Any]
 
     def write(self, folder: Path) -> None:
-        """Writes `model.ckpt`, the others, `training.json`, the history and curves."""
-        from jersey_assets.plots.figures import training_curves
+        """Writes `model.ckpt`, the others, `training.json`, history and pictures."""
+        from jersey_assets.plots import figures
         from jersey_assets.plots.png import save_png
 
         self.checkpoint.save(folder / "model.ckpt")
@@ -62,7 +65,14 @@ class Training:
             checkpoint.save(folder / name)
         (folder / "training.json").write_text(json.dumps(self.summary, indent=1))
         self.history.to_csv(folder / "history.csv", index=False)
-        save_png(training_curves(self.history), folder / "curves.png")
+        pictures = {
+            "curves": figures.training_curves(self.history),
+            "augmented": figures.augmented_crops(
+                self.augmented.permute(0, 1, 3, 4, 2).numpy()
+            ),
+        }
+        for name, figure in pictures.items():
+            save_png(figure, folder / f"{name}.png")
 
 
 def fit(
@@ -238,6 +248,7 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
         checkpoint,
         {epoch_file(e): load_checkpoint(work.folder / epoch_file(e)) for e in others},
         pd.DataFrame([asdict(epoch) for epoch in state.epochs]),
+        augmented_samples(train.images, recipe.augmentation, recipe.seed),
         summary,
     )
 

@@ -16,13 +16,20 @@ Balance: TypeAlias = Literal["none", "sqrt", "balanced"]
 class Augmentation(BaseModel, frozen=True, extra="forbid"):
     """How far a training crop may be moved from what the camera saw.
 
-    There is no horizontal flip: a mirrored number is another picture, and often
+    Each step has a chance of changing a crop and a strength; every crop draws its
+    own. There is no horizontal flip: a mirrored number is another picture, and often
     another number.
     """
 
+    warp_chance: float = Field(
+        1.0, ge=0, le=1, description="chance that a crop is moved, by the next six"
+    )
     rotation: float = Field(8.0, ge=0, le=45, description="largest angle, degrees")
     zoom: float = Field(
         0.2, ge=0, lt=1, description="largest change of scale, in or out, as a share"
+    )
+    aspect: float = Field(
+        0.1, ge=0, lt=1, description="largest change of height to width, as a share"
     )
     shift: float = Field(
         0.1, ge=0, le=0.5, description="largest shift, as a share of the crop's side"
@@ -33,21 +40,50 @@ class Augmentation(BaseModel, frozen=True, extra="forbid"):
     perspective: float = Field(
         0.15, ge=0, le=0.5, description="largest perspective tilt, 0 none"
     )
+    color_chance: float = Field(
+        1.0, ge=0, le=1, description="chance that a crop's colours change"
+    )
     color: float = Field(
         0.3,
         ge=0,
         le=1,
         description="largest change of brightness, contrast and saturation, as a share",
     )
-    downscale: float = Field(
+    downscale_chance: float = Field(
         0.3, ge=0, le=1, description="chance that a crop loses resolution"
     )
-    blur: float = Field(0.2, ge=0, le=1, description="chance that a crop is blurred")
+    downscale_to: float = Field(
+        0.35, gt=0, le=1, description="least share of the resolution that is kept"
+    )
+    pixelate_chance: float = Field(
+        0.0, ge=0, le=1, description="chance that a crop becomes coarse squares"
+    )
+    pixelate_block: float = Field(
+        4.0, ge=2, le=64, description="largest side of a square, px of the input"
+    )
+    blur_chance: float = Field(
+        0.2, ge=0, le=1, description="chance that a crop is blurred"
+    )
+    blur_sd: float = Field(
+        1.5, gt=0, le=10, description="largest blur along an axis, sd in px"
+    )
+    noise_chance: float = Field(
+        1.0, ge=0, le=1, description="chance that a crop gets sensor noise"
+    )
     noise: float = Field(
         0.04, ge=0, le=0.5, description="largest sensor noise, sd on the 0..1 scale"
     )
-    erasing: float = Field(
+    jpeg_chance: float = Field(
+        0.0, ge=0, le=1, description="chance that a crop is compressed as JPEG"
+    )
+    jpeg_quality: float = Field(
+        20.0, ge=1, le=95, description="least quality; drawn from here to 95"
+    )
+    erasing_chance: float = Field(
         0.1, ge=0, le=1, description="chance that a rectangle is hidden"
+    )
+    erasing_size: float = Field(
+        0.5, gt=0, le=1, description="its longest side, as a share of the crop's"
     )
 
 

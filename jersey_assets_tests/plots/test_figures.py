@@ -112,6 +112,15 @@ def test_crop_grid_takes_crops_of_any_size() -> None:
     assert len(cells[1].get_title()) < 30
 
 
+def test_augmented_crops_stand_beside_the_crop_they_are_drawn_from() -> None:
+    images = np.arange(2 * 8 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 8, 4, 4, 3)
+    cells = figures.augmented_crops(images).axes
+    assert [np.asarray(cell.images[0].get_array()).tolist() for cell in cells] == [
+        image.tolist() for row in images for image in row
+    ]
+    assert [bool(cell.get_title()) for cell in cells] == 2 * [True, *[False] * 7]
+
+
 def test_class_counts_stack_the_splits_with_frequent_labels_first() -> None:
     figure = figures.class_counts(
         LABELS, {"train": [1, 9, 5, 2], "valid": [1, 1, 1, 8]}
