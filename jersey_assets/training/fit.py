@@ -19,6 +19,7 @@ from torch import Tensor
 
 from jersey_assets.training.augment import augmented_samples
 from jersey_assets.training.batches import make_loaders, rows_per_batch
+from jersey_assets.training.batchnorm import SyncedBatchNorm
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets.training.crops import Crops, three_channels
 from jersey_assets.training.distributed import train_together
