@@ -8,6 +8,7 @@ one stays and the room is not called. An asset's docstring is what the UI shows.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,6 +192,7 @@ def trained_checkpoint(
     from jersey_assets.training.crops import load_crops
     from jersey_assets.training.errors import Interrupted
     from jersey_assets.training.fit import fit
+    from jersey_assets.training.weights import FOLDER, pretrained
     from jersey_assets.training.work import remove_finished
 
     recipe = Recipe.model_validate(context.op_execution_context.op_config)
@@ -215,9 +217,14 @@ def trained_checkpoint(
             for split in ("train", "valid")
         )
         labels = list(mapping)
-        fit(recipe, labels, train, valid, statistics, report, work).write(folder)
+        fit(recipe, labels, train, valid, statistics, report, work, weights).write(
+            folder
+        )
 
     settings = recipe.model_dump(mode="json")
+    weights = pretrained(recipe, partial(desk.store.supplied, FOLDER))
+    if weights:
+        settings["weights_sha256"] = weights.digest()
     recipe_hash = hashlib.sha256(canonical_json(settings)).hexdigest()[:12]
     work = desk.store.scratch() / "training"
     with one_at_a_time(work.with_suffix(".lock"), context.run.run_id):

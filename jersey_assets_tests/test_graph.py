@@ -12,11 +12,14 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 import pytest
+import torch
 
 from jersey_assets import assets
 from jersey_assets.definitions import defs
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import Store, walk_provenance
+from jersey_assets.training.model import build_model
+from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.conftest import (
     REAL_DATA,
     check_results,
@@ -280,6 +283,40 @@ def test_a_knob_out_of_range_is_refused_before_training(
     result = run_graph(rendered, tmp_path, instance, recipe={"epochs": 0})
     assert not result.success
     assert "trained_checkpoint" not in materialized(result)
+
+
+def test_a_training_starts_from_weights_beside_the_artifacts(
+    rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    recipe = {"epochs": 1, "image_size": 32, "weights": "start"}
+    config = {"ops": {"trained_checkpoint": {"config": recipe}}}
+
+    def train() -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            assets.ASSETS[: assets.ASSETS.index(assets.trained_checkpoint) + 1],
+            instance=instance,
+            resources={
+                "dataset": Dataset(root=str(rendered)),
+                "artifacts": Artifacts(root=str(tmp_path)),
+            },
+            run_config=config,
+            raise_on_error=False,
+        )
+
+    missing = train()
+    (failure,) = missing.get_step_failure_events()
+    assert failure.step_key == "trained_checkpoint"
+    assert "start.pt or start.ckpt" in str(failure.step_failure_data.error)
+    store = Store(str(tmp_path))
+    mapping = store.require("class_mapping").json("labels_mapping.json")
+    (tmp_path / "weights").mkdir()
+    network = build_model(Recipe(), len(mapping))
+    torch.save(network.state_dict(), tmp_path / "weights" / "start.pt")
+    assert train().success
+    summary = store.require("trained_checkpoint").json("training.json")
+    assert summary["weights"]["left"] == []
+    settings = store.require("trained_checkpoint").manifest["settings"]
+    assert settings["weights_sha256"] == summary["weights"]["sha256"]
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data here")

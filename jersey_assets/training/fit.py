@@ -26,6 +26,7 @@ from jersey_assets.training.distributed import train_together
 from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.errors import Interrupted, TrainingError
 from jersey_assets.training.finite import FiniteLoss
+from jersey_assets.training.freeze import FreezeBackbone
 from jersey_assets.training.history import Epoch, History
 from jersey_assets.training.keeping import Keeper, epoch_file, kept
 from jersey_assets.training.loss import class_weights
@@ -33,6 +34,7 @@ from jersey_assets.training.model import count_flops, count_parameters
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.sampling import EpochOrder
+from jersey_assets.training.weights import Pretrained
 from jersey_assets.training.work import State, Work, open_work
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ def fit(
     statistics: Mapping[str, Sequence[float]],
     report: Callable[[Epoch, int], None],
     scratch: Path | None = None,
+    weights: Pretrained | None = None,
 ) -> Training:
     """Trains by the recipe and keeps the best epoch's averaged weights.
 
@@ -99,16 +102,23 @@ def fit(
         scratch: where interrupted work is kept and looked for. A training with the
             same recipe, crops and code goes on from there, on a CPU with the very
             bits of one that was never interrupted. Without it nothing is kept.
+        weights: what the network starts from; without them it starts at random.
 
     Raises:
         Interrupted: SIGTERM or SIGINT came; the work is saved.
-        TrainingError: no batch can be made, the loss is not finite, or training
-            ended before its first epoch was validated.
+        TrainingError: no batch can be made, the weights are of another network, the
+            loss is not finite, or training ended before an epoch was validated.
     """
     make_loaders(recipe, train, valid)
     with TemporaryDirectory(prefix="jersey-fit-") as temporary:
         work = open_work(
-            scratch or Path(temporary), recipe, labels, train, valid, statistics
+            scratch or Path(temporary),
+            recipe,
+            labels,
+            train,
+            valid,
+            statistics,
+            weights,
         )
         state = work.load()
         if state.resume:
@@ -118,7 +128,7 @@ def fit(
                 state.step,
                 work.folder,
             )
-        job = _Job(work, state, recipe, tuple(labels), statistics)
+        job = _Job(work, state, recipe, tuple(labels), statistics, weights)
         if state.finished:
             log.info(
                 "the training was finished before; its result is in %s", work.folder
@@ -134,7 +144,7 @@ def fit(
                 partial(job.run_stored, stored),
                 lambda epoch: report(epoch, recipe.epochs),
             )
-        return _result(work, recipe, train, valid)
+        return _result(work, recipe, train, valid, weights)
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,7 @@ class _Job:
     recipe: Recipe
     labels: tuple[str, ...]
     statistics: Mapping[str, Sequence[float]]
+    weights: Pretrained | None
 
     def run_stored(self, stored: Path, report: Callable[[Epoch], None]) -> None:
         """Runs it on crops that another process has stored."""
@@ -170,6 +181,14 @@ class _Job:
             len(loaders[0]),
             class_weights(train.targets, len(self.labels), recipe.class_weights),
         )
+        if self.weights:
+            match = self.weights.put_into(module.model, self.labels)
+            log.info(
+                "starting from %s: %d tensors taken; at random: %s",
+                self.weights.name,
+                len(match.taken),
+                ", ".join(match.left) or "none",
+            )
         history = History(report, state.epochs, state.seconds)
         ema = ExponentialMovingAverage(recipe.ema_decay)
         checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
@@ -181,7 +200,13 @@ class _Job:
                 precision=recipe.precision,
                 accumulate_grad_batches=recipe.accumulate,
                 gradient_clip_val=recipe.gradient_clip or None,
-                callbacks=[FiniteLoss(), ema, history, keeper],
+                callbacks=[
+                    FiniteLoss(),
+                    FreezeBackbone(recipe.freeze_epochs),
+                    ema,
+                    history,
+                    keeper,
+                ],
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -189,7 +214,7 @@ class _Job:
                 num_sanity_val_steps=0,
                 use_distributed_sampler=False,
                 devices=recipe.devices,
-                strategy="ddp" if together else "auto",
+                strategy=_strategy(recipe),
                 plugins=[SyncedBatchNorm()] if together else None,
                 default_root_dir=self.work.folder,
             )
@@ -207,7 +232,20 @@ class _Job:
             raise Interrupted("training was interrupted; the next run has its result")
 
 
-def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
+def _strategy(recipe: Recipe) -> str:
+    if recipe.devices == 1:
+        return "auto"
+    # Frozen layers give no gradients to wait for.
+    return "ddp_find_unused_parameters_true" if recipe.freeze_epochs else "ddp"
+
+
+def _result(
+    work: Work,
+    recipe: Recipe,
+    train: Crops,
+    valid: Crops,
+    weights: Pretrained | None,
+) -> Training:
     """Reads the result of a finished training."""
     state = work.load()
     if not (state.finished and state.epochs):
@@ -220,7 +258,7 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
     trained = len(state.epochs) * shown
     order = EpochOrder(train.targets, recipe.sampler, recipe.seed)
     draws = order.count_draws(len(state.epochs), shown, len(checkpoint.labels))
-    summary = {
+    summary: dict[str, Any] = {
         "valid_top1": best.valid_top1,
         "valid_top5": best.valid_top5,
         "valid_loss": best.valid_loss,
@@ -245,6 +283,9 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
         ],
         "recipe": recipe.model_dump(mode="json"),
     }
+    if weights:
+        match = weights.match(network, checkpoint.labels)
+        summary["weights"] = {"sha256": weights.digest(), **asdict(match)}
     return Training(
         checkpoint,
         {epoch_file(e): load_checkpoint(work.folder / epoch_file(e)) for e in others},

@@ -84,6 +84,16 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
     )
 
 
+def classification_head(network: nn.Module) -> tuple[str, nn.Linear]:
+    """Finds a network's head, its last linear layer, and the name of it."""
+    layers = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    return layers[-1]
+
+
 def count_parameters(model: nn.Module) -> int:
     """Counts the model's trainable numbers."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

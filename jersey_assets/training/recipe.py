@@ -100,6 +100,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         description="first layers of a ResNet: small = one 3x3 convolution of stride "
         "2, for crops of some 64 px; imagenet = torchvision's, for 224 px",
     )
+    weights: str = Field(
+        "none",
+        pattern="^[A-Za-z0-9._-]{1,100}$",
+        description="what the network starts from: none = random; imagenet = "
+        "torchvision's; NAME = the file weights/NAME.pt or .ckpt below the artifact "
+        "root, a state_dict or a model.ckpt of this project",
+    )
+    freeze_epochs: int = Field(
+        0,
+        ge=0,
+        description="epochs at the start in which only the head learns; with weights",
+    )
     image_size: int = Field(
         64, ge=32, le=512, description="side of the square input, px"
     )
@@ -183,5 +195,15 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(
                 f"focal_gamma: {self.focal_gamma} has no effect with loss: "
                 f"{self.loss}; set loss: focal, or leave focal_gamma out"
+            )
+        if self.weights == "imagenet" and self.model == "jerseynet":
+            raise ValueError(
+                "weights: imagenet exist for torchvision's networks, not for "
+                "jerseynet; set model: resnet18 (34, 50), or weights: none"
+            )
+        if self.freeze_epochs and self.weights == "none":
+            raise ValueError(
+                f"freeze_epochs: {self.freeze_epochs} would hold random layers; name "
+                "the weights to start from, or set freeze_epochs: 0"
             )
         return self

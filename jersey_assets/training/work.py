@@ -28,6 +28,7 @@ from jersey_assets.storage.store import canonical_json
 from jersey_assets.training.crops import Crops
 from jersey_assets.training.history import Epoch
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.weights import Pretrained
 
 _STATE = "state.json"
 _LIFETIME_S = 14 * 24 * 3600
@@ -137,6 +138,7 @@ def open_work(
     train: Crops,
     valid: Crops,
     statistics: Mapping[str, Sequence[float]],
+    weights: Pretrained | None = None,
 ) -> Work:
     """Finds the work folder of a training, which need not exist yet.
 
@@ -147,6 +149,7 @@ def open_work(
         train: the crops to learn from.
         valid: the crops to choose the epoch by.
         statistics: `mean` and `std` of the channels.
+        weights: what the network starts from.
     """
     normalization = [list(statistics[name]) for name in ("mean", "std")]
     data = hashlib.sha256(canonical_json([list(labels), normalization]))
@@ -158,6 +161,7 @@ def open_work(
     identity = {
         "recipe": hashlib.sha256(knobs).hexdigest(),
         "data": data.hexdigest(),
+        "weights": weights.digest() if weights else "",
         "code": code_version("training"),
     }
     key = hashlib.sha256(canonical_json(identity)).hexdigest()[:16]
