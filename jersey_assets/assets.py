@@ -254,7 +254,8 @@ def evaluation_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
     """What the averaged weights read on the test split (valid where there is none):
-    accuracy per class, confusion matrix, sample predictions, every mistake.
+    accuracy per class, confusion matrix, sample predictions, where it looked
+    (Grad-CAM), every mistake.
     """
     import pandas as pd
 
@@ -273,7 +274,8 @@ def evaluation_report(
         checkpoint = load_checkpoint(weights)
         rows = rows[rows["split"] == split]
         crops = load_crops(dataset.path, rows, mapping, checkpoint.image_size)
-        write_evaluation(evaluate(checkpoint, split, crops), crops, folder)
+        evaluation = evaluate(checkpoint, split, crops)
+        write_evaluation(evaluation, checkpoint, crops, folder)
 
     return desk.publish("evaluation_report", "training", make)
 

@@ -50,7 +50,12 @@ FILES = {
         "curves.png",
         "augmented.png",
     },
-    "evaluation_report": {"report.json", "confusion.png", "predictions.png"},
+    "evaluation_report": {
+        "report.json",
+        "confusion.png",
+        "predictions.png",
+        "grad_cam.png",
+    },
     "onnx_model": {"model.onnx", "labels_mapping.json"},
     "parity_report": {"report.json", "errors.png", "logits.png"},
     "released_model": {"model.onnx", "labels_mapping.json", "MODEL_CARD.md"},

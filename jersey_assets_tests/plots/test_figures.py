@@ -101,6 +101,24 @@ def test_prediction_grid_frames_mistakes_in_red() -> None:
     assert figure.get_suptitle().startswith("Predictions: 1 of 3")
 
 
+def test_grad_cam_grid_puts_the_map_over_the_crop_beside_it() -> None:
+    images = np.full((2, 8, 8, 3), 100, np.uint8)
+    maps = np.zeros((2, 8, 8), np.float32)
+    maps[0, 2, 3] = 1
+    figure = figures.grad_cam_grid(images, maps, ["7", ""], ["7", "1"], [0.9, 0.5])
+    cells = [axes for axes in figure.axes if axes.images]
+    shown = [np.asarray(cell.images[0].get_array()).astype(int) for cell in cells]
+    assert (shown[0] == 100).all()
+    assert shown[1].sum(-1).argmax() == 2 * 8 + 3
+    assert cells[2].get_title() == "∅ (none) → 1\n50%"
+    assert [cell.spines["left"].get_visible() for cell in cells] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
 def test_crop_grid_takes_crops_of_any_size() -> None:
     crops = [np.full((4 + i, 9, 3), 20 * i, np.uint8) for i in range(11)]
     figure = figures.crop_grid(crops, ["", *["x" * 60] * 10])
