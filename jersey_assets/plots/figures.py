@@ -118,13 +118,14 @@ def _mark_best(axes: Axes, history: pd.DataFrame) -> str:
 
 @_in_our_style
 def confusion_matrix(
-    labels: Sequence[str], matrix: np.ndarray[Any, np.dtype[Any]]
+    labels: Sequence[str], matrix: np.ndarray[Any, np.dtype[Any]], of: str
 ) -> Figure:
     """Draws which label was read as which; the right ones blue, mistakes red.
 
     Args:
         labels: in class order.
         matrix: counts [C, C], rows are the true labels; colours are shares of a row.
+        of: what was read, for the title.
     """
     size = len(labels)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -160,7 +161,7 @@ def confusion_matrix(
     axes.set(
         xlabel="read as",
         ylabel="true label",
-        title=f"Confusion matrix: {wrong} of {int(matrix.sum())} wrong",
+        title=f"Confusion matrix, {of}: {wrong} of {int(matrix.sum())} wrong",
     )
     return figure
 

@@ -163,7 +163,9 @@ def write_evaluation(
     counts = confusion.sum(1)
     accuracies = confusion.diagonal() / np.maximum(counts, 1)
     pictures = {
-        "confusion": figures.confusion_matrix(evaluation.labels, confusion),
+        "confusion": figures.confusion_matrix(
+            evaluation.labels, confusion, evaluation.split
+        ),
         "per_class": figures.per_class_accuracy(evaluation.labels, accuracies, counts),
         "predictions": figures.prediction_grid(
             **_predictions(evaluation, crops, evaluation.samples(MAX_SHOWN))

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -21,17 +22,19 @@ from jersey_assets.training.augment import augmented_samples
 from jersey_assets.training.batches import make_loaders, rows_per_batch
 from jersey_assets.training.batchnorm import SyncedBatchNorm
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
+from jersey_assets.training.confusions import Confusions
 from jersey_assets.training.crops import Crops, three_channels
 from jersey_assets.training.distributed import train_together
 from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.errors import Interrupted, TrainingError
 from jersey_assets.training.finite import FiniteLoss
-from jersey_assets.training.freeze import FreezeBackbone
+from jersey_assets.training.freeze import FreezeBackbone, count_trainable
 from jersey_assets.training.history import Epoch, History
 from jersey_assets.training.keeping import Keeper, epoch_file, kept
 from jersey_assets.training.loss import class_weights
-from jersey_assets.training.model import count_flops, count_parameters
+from jersey_assets.training.model_info import describe_model
 from jersey_assets.training.module import TrainingModule
+from jersey_assets.training.progress import Progress
 from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.sampling import EpochOrder
 from jersey_assets.training.weights import Pretrained
@@ -49,6 +52,8 @@ class Training:
         others: those of the epochs ranked next and of the last one, by file name.
         history: a row per epoch, the fields of `Epoch`.
         augmented: crops beside draws of them, as `augmented_samples` gives them.
+        confusions: confusion matrices of valid, by epoch: the best one's, and those
+            that `confusion_every` asks for.
         summary: the content of `training.json`.
     """
 
@@ -56,6 +61,7 @@ class Training:
     others: Mapping[str, Checkpoint]
     history: pd.DataFrame
     augmented: Tensor
+    confusions: Mapping[int, np.ndarray[Any, np.dtype[np.int64]]]
     summary: dict[str, Any]
 
     def write(self, folder: Path) -> None:
@@ -74,6 +80,12 @@ class Training:
                 self.augmented.permute(0, 1, 3, 4, 2).numpy()
             ),
         }
+        best = self.summary["best_epoch"]
+        for epoch, counts in self.confusions.items():
+            name = "confusion" if epoch == best else f"confusion_epoch_{epoch:03}"
+            pictures[name] = figures.confusion_matrix(
+                self.checkpoint.labels, counts, f"valid, epoch {epoch}"
+            )
         for name, figure in pictures.items():
             save_png(figure, folder / f"{name}.png")
 
@@ -189,7 +201,7 @@ class _Job:
                 len(match.taken),
                 ", ".join(match.left) or "none",
             )
-        history = History(report, state.epochs, state.seconds)
+        history = History(report, state.epochs, state.seconds, state.facts)
         ema = ExponentialMovingAverage(recipe.ema_decay)
         checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
         keeper = Keeper(self.work, history, ema, checkpoint, recipe.patience)
@@ -205,6 +217,8 @@ class _Job:
                     FreezeBackbone(recipe.freeze_epochs),
                     ema,
                     history,
+                    Progress(history.facts, rows_per_batch(recipe, train)),
+                    Confusions(history, recipe.confusion_every),
                     keeper,
                 ],
                 logger=False,
@@ -253,6 +267,7 @@ def _result(
     best, *others = kept(state.epochs)
     checkpoint = load_checkpoint(work.folder / epoch_file(best))
     network = checkpoint.build_model()
+    facts = state.facts
     batch_size = rows_per_batch(recipe, train)
     shown = len(train) // batch_size * batch_size
     trained = len(state.epochs) * shown
@@ -267,10 +282,16 @@ def _result(
         "epochs": len(state.epochs),
         "seconds": round(state.epochs[-1].seconds, 1),
         "images_per_second": round(trained / state.epochs[-1].seconds, 1),
+        "train_images_per_second": round(
+            facts["train_images"] / facts["train_seconds"], 1
+        ),
         "ema_step": checkpoint.ema_step,
-        "parameters": count_parameters(network),
-        "flops": count_flops(network, recipe.image_size),
+        **describe_model(network, recipe.image_size),
+        "trainable": count_trainable(
+            network, frozen=recipe.freeze_epochs >= len(state.epochs)
+        ),
         "device": state.device,
+        **{name: value for name, value in facts.items() if name.startswith("peak_")},
         "draws": dict(zip(checkpoint.labels, draws, strict=True)),
         "kept": [
             {
@@ -291,6 +312,7 @@ def _result(
         {epoch_file(e): load_checkpoint(work.folder / epoch_file(e)) for e in others},
         pd.DataFrame([asdict(epoch) for epoch in state.epochs]),
         augmented_samples(train.images, recipe.augmentation, recipe.seed),
+        {int(epoch): np.array(counts) for epoch, counts in facts["confusions"].items()},
         summary,
     )
 

@@ -36,3 +36,15 @@ class FreezeBackbone(Callback):
         _, head = classification_head(network)
         network.requires_grad_(free).train(free)
         head.requires_grad_(True).train()
+
+
+def count_trainable(network: nn.Module, *, frozen: bool) -> int:
+    """Counts the numbers that training changes.
+
+    Args:
+        network: the model.
+        frozen: whether its backbone stayed frozen to the end.
+    """
+    _, head = classification_head(network)
+    learning = head if frozen else network
+    return sum(parameter.numel() for parameter in learning.parameters())

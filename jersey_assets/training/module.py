@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from jersey_assets.training.augment import augment
 from jersey_assets.training.crops import normalize
@@ -44,6 +44,7 @@ class TrainingModule(pl.LightningModule):
         self.train_loss, self.valid_loss = MeanMetric(), MeanMetric()
         self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
         self.valid_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.valid_confusion = MulticlassConfusionMatrix(num_classes)
         self.valid_top5 = MulticlassAccuracy(num_classes, top_k=top5, average="micro")
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
@@ -68,6 +69,7 @@ class TrainingModule(pl.LightningModule):
             self.valid_loss.update(loss, weight=len(targets))
             self.valid_top1.update(logits, targets)
             self.valid_top5.update(logits, targets)
+            self.valid_confusion.update(logits, targets)
         self.log_dict(
             {
                 "valid_loss": self.valid_loss,

@@ -175,6 +175,12 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         description="GPUs of this machine to train on together (processes, where it "
         "has none); each takes its share of every batch",
     )
+    confusion_every: int = Field(
+        0,
+        ge=0,
+        description="epochs from one confusion matrix of valid to the next; the best "
+        "epoch's is always drawn, 0 = no other",
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="arithmetic of the step, as Lightning names it"
     )

@@ -46,6 +46,7 @@ class State:
         step: optimizer steps so far.
         seconds: seconds of training so far.
         device: what it ran on.
+        facts: what callbacks have noted, JSON values only.
         resume: name of the file to go on from, empty where there is none.
         finished: whether nothing is left to train.
     """
@@ -54,6 +55,7 @@ class State:
     step: int = 0
     seconds: float = 0.0
     device: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
     resume: str = ""
     finished: bool = False
 

@@ -53,8 +53,8 @@ def test_training_curves_without_a_single_score_are_still_drawn() -> None:
 
 def test_confusion_matrix_counts_mistakes_and_colours_them_apart() -> None:
     matrix = np.array([[5, 0, 0, 0], [0, 4, 0, 0], [0, 2, 3, 0], [0, 0, 0, 0]])
-    (axes,) = figures.confusion_matrix(LABELS, matrix).axes
-    assert say_title(axes) == "Confusion matrix: 2 of 14 wrong"
+    (axes,) = figures.confusion_matrix(LABELS, matrix, "valid").axes
+    assert say_title(axes) == "Confusion matrix, valid: 2 of 14 wrong"
     assert say_ticks(axes) == ["∅ (none)", "0", "00", "23"]
     shown = {text.get_position(): text.get_text() for text in axes.texts}
     assert shown == {(0, 0): "5", (1, 1): "4", (1, 2): "2", (2, 2): "3"}
@@ -67,7 +67,7 @@ def test_confusion_matrix_counts_mistakes_and_colours_them_apart() -> None:
 
 def test_confusion_matrix_of_43_classes_keeps_its_labels_apart() -> None:
     labels = ["", "00", *map(str, range(41))]
-    figure = figures.confusion_matrix(labels, np.eye(43, dtype=int))
+    figure = figures.confusion_matrix(labels, np.eye(43, dtype=int), "test")
     figure.draw_without_rendering()
     (axes,) = figure.axes
     boxes = [text.get_window_extent() for text in axes.get_yticklabels()]

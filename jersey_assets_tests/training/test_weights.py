@@ -68,7 +68,11 @@ def split_head(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, T
 def test_a_frozen_backbone_keeps_its_bits_and_a_released_one_changes(
     tune: Any, start: Pretrained
 ) -> None:
-    frozen = tune(epochs=2, freeze_epochs=2).checkpoint
+    made = tune(epochs=2, freeze_epochs=2)
+    frozen = made.checkpoint
+    assert made.summary["trainable"] == sum(
+        value.numel() for value in split_head(frozen.state_dict)[1].values()
+    )
     for state in (frozen.state_dict, frozen.raw_state_dict):
         backbone, head = split_head(state)
         for name, value in backbone.items():
