@@ -217,16 +217,17 @@ def trained_checkpoint(
             for split in ("train", "valid")
         )
         labels = list(mapping)
-        fit(recipe, labels, train, valid, statistics, report, work, weights).write(
-            folder
+        made = fit(
+            recipe, labels, train, valid, statistics, report, work, weights, logs
         )
+        made.write(folder)
 
     settings = recipe.model_dump(mode="json")
     weights = pretrained(recipe, partial(desk.store.supplied, FOLDER))
     if weights:
         settings["weights_sha256"] = weights.digest()
     recipe_hash = hashlib.sha256(canonical_json(settings)).hexdigest()[:12]
-    work = desk.store.scratch() / "training"
+    work, logs = (desk.store.scratch() / name for name in ("training", "logs"))
     with one_at_a_time(work.with_suffix(".lock"), context.run.run_id):
         try:
             result = desk.publish(

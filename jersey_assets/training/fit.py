@@ -16,6 +16,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.callbacks import LearningRateMonitor
 from torch import Tensor
 
 from jersey_assets.training.augment import augmented_samples
@@ -31,6 +32,7 @@ from jersey_assets.training.finite import FiniteLoss
 from jersey_assets.training.freeze import FreezeBackbone, count_trainable
 from jersey_assets.training.history import Epoch, History
 from jersey_assets.training.keeping import Keeper, epoch_file, kept
+from jersey_assets.training.loggers import experiment_logger
 from jersey_assets.training.loss import class_weights
 from jersey_assets.training.model_info import describe_model
 from jersey_assets.training.module import TrainingModule
@@ -99,6 +101,7 @@ def fit(
     report: Callable[[Epoch, int], None],
     scratch: Path | None = None,
     weights: Pretrained | None = None,
+    logs: Path = Path("logs"),
 ) -> Training:
     """Trains by the recipe and keeps the best epoch's averaged weights.
 
@@ -115,6 +118,7 @@ def fit(
             same recipe, crops and code goes on from there, on a CPU with the very
             bits of one that was never interrupted. Without it nothing is kept.
         weights: what the network starts from; without them it starts at random.
+        logs: where the files of the recipe's logger go.
 
     Raises:
         Interrupted: SIGTERM or SIGINT came; the work is saved.
@@ -140,7 +144,7 @@ def fit(
                 state.step,
                 work.folder,
             )
-        job = _Job(work, state, recipe, tuple(labels), statistics, weights)
+        job = _Job(work, state, recipe, tuple(labels), statistics, weights, logs)
         if state.finished:
             log.info(
                 "the training was finished before; its result is in %s", work.folder
@@ -156,7 +160,10 @@ def fit(
                 partial(job.run_stored, stored),
                 lambda epoch: report(epoch, recipe.epochs),
             )
-        return _result(work, recipe, train, valid, weights)
+        training = _result(work, recipe, train, valid, weights)
+        if recipe.logger != "csv":
+            training.summary["logs"] = str(logs.absolute() / recipe.logger)
+        return training
 
 
 @dataclass(frozen=True)
@@ -169,6 +176,7 @@ class _Job:
     labels: tuple[str, ...]
     statistics: Mapping[str, Sequence[float]]
     weights: Pretrained | None
+    logs: Path
 
     def run_stored(self, stored: Path, report: Callable[[Epoch], None]) -> None:
         """Runs it on crops that another process has stored."""
@@ -206,7 +214,11 @@ class _Job:
         checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
         keeper = Keeper(self.work, history, ema, checkpoint, recipe.patience)
         together = recipe.devices > 1
-        with _quiet_lightning():
+        run = self.work.folder.name
+        with (
+            _quiet_lightning(),
+            experiment_logger(recipe, self.logs, run) as logger,
+        ):
             trainer = pl.Trainer(
                 max_epochs=recipe.epochs,
                 precision=recipe.precision,
@@ -220,8 +232,9 @@ class _Job:
                     Progress(history.facts, rows_per_batch(recipe, train)),
                     Confusions(history, recipe.confusion_every),
                     keeper,
+                    *([LearningRateMonitor("epoch")] if logger else []),
                 ],
-                logger=False,
+                logger=logger or False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,

@@ -181,6 +181,12 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         description="epochs from one confusion matrix of valid to the next; the best "
         "epoch's is always drawn, 0 = no other",
     )
+    logger: Literal["csv", "tensorboard", "mlflow", "wandb"] = Field(
+        "csv",
+        description="where the epochs' figures go: csv = history.csv, which is always "
+        "written; the others as well to that tracker, on this machine (wandb: "
+        "offline); each is an extra of the package",
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="arithmetic of the step, as Lightning names it"
     )
