@@ -140,7 +140,7 @@ def _evaluation(artifact: Artifact) -> Metadata:
     return {
         **_pictures(artifact),
         **{key: report[key] for key in shown},
-        "per_class": _table(
+        "accuracy_by_label": _table(
             {"label": json.dumps(label), **entry}
             for label, entry in report["per_class"].items()
         ),

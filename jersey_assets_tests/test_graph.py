@@ -49,6 +49,7 @@ FILES = {
         "history.csv",
         "curves.png",
         "augmented.png",
+        "confusion.png",
     },
     "evaluation_report": {
         "report.json",
@@ -117,6 +118,29 @@ def test_the_data_version_is_the_artifacts_digest(run) -> None:
     for event in result.get_asset_materialization_events():
         version = event.materialization.tags["dagster/data_version"]
         assert version == store.require(event.asset_key.to_user_string()).digest
+
+
+def test_the_page_shows_pictures_and_tables_of_the_training(run) -> None:
+    result, _ = run
+    shown = {
+        event.asset_key.to_user_string(): event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+    }
+    training, evaluation = shown["trained_checkpoint"], shown["evaluation_report"]
+    for metadata, pictures in (
+        (training, ("curves", "confusion", "augmented")),
+        (evaluation, ("confusion", "per_class", "predictions", "grad_cam")),
+    ):
+        for name in pictures:
+            assert "(data:image/png;base64," in metadata[name].value
+    for metadata, name, column in (
+        (training, "draws", "crops shown in training"),
+        (training, "layers", "flops"),
+        (training, "kept", "valid_top1"),
+        (evaluation, "accuracy_by_label", "top1"),
+    ):
+        assert column in {c.name for c in metadata[name].schema.columns}
+        assert metadata[name].records
 
 
 def test_provenance_leads_from_the_release_to_the_annotations(run) -> None:

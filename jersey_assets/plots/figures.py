@@ -254,7 +254,9 @@ def grad_cam_grid(
         confidences: the model's, in 0..1.
     """
     heat = _HEAT(maps)[..., :3] * 255
-    blended = (0.45 * images + 0.55 * heat).round().astype(np.uint8)
+    # Over the crop's greys: its own colours would be taken for heat.
+    greys = images.mean(-1, keepdims=True)
+    blended = (0.5 * greys + 0.5 * heat).round().astype(np.uint8)
     captions, colors = _read(true_labels, predicted_labels, confidences)
     pairs = zip(images, blended, strict=True)
     return _grid(
