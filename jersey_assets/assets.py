@@ -8,6 +8,7 @@ one stays and the room is not called. An asset's docstring is what the UI shows.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,6 +192,7 @@ def trained_checkpoint(
     from jersey_assets.training.crops import load_crops
     from jersey_assets.training.errors import Interrupted
     from jersey_assets.training.fit import fit
+    from jersey_assets.training.weights import FOLDER, pretrained
     from jersey_assets.training.work import remove_finished
 
     recipe = Recipe.model_validate(context.op_execution_context.op_config)
@@ -215,11 +217,17 @@ def trained_checkpoint(
             for split in ("train", "valid")
         )
         labels = list(mapping)
-        fit(recipe, labels, train, valid, statistics, report, work).write(folder)
+        made = fit(
+            recipe, labels, train, valid, statistics, report, work, weights, logs
+        )
+        made.write(folder)
 
     settings = recipe.model_dump(mode="json")
+    weights = pretrained(recipe, partial(desk.store.supplied, FOLDER))
+    if weights:
+        settings["weights_sha256"] = weights.digest()
     recipe_hash = hashlib.sha256(canonical_json(settings)).hexdigest()[:12]
-    work = desk.store.scratch() / "training"
+    work, logs = (desk.store.scratch() / name for name in ("training", "logs"))
     with one_at_a_time(work.with_suffix(".lock"), context.run.run_id):
         try:
             result = desk.publish(
@@ -247,7 +255,8 @@ def evaluation_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
     """What the averaged weights read on the test split (valid where there is none):
-    accuracy per class, confusion matrix, sample predictions, every mistake.
+    accuracy per class, confusion matrix, sample predictions, where it looked
+    (Grad-CAM), every mistake.
     """
     import pandas as pd
 
@@ -266,7 +275,8 @@ def evaluation_report(
         checkpoint = load_checkpoint(weights)
         rows = rows[rows["split"] == split]
         crops = load_crops(dataset.path, rows, mapping, checkpoint.image_size)
-        write_evaluation(evaluate(checkpoint, split, crops), crops, folder)
+        evaluation = evaluate(checkpoint, split, crops)
+        write_evaluation(evaluation, checkpoint, crops, folder)
 
     return desk.publish("evaluation_report", "training", make)
 

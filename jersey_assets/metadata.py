@@ -118,12 +118,18 @@ def _statistics(artifact: Artifact) -> Metadata:
 
 def _training(artifact: Artifact) -> Metadata:
     training = artifact.json("training.json")
+    shown_apart = {"recipe", "kept", "layers", "draws"}
     size = artifact.manifest["files"]["model.ckpt"]["size"]
     return {
         **_pictures(artifact),
-        **{k: v for k, v in training.items() if k not in ("recipe", "kept")},
+        **{k: v for k, v in training.items() if k not in shown_apart},
         "kept": _table(training["kept"]),
+        "layers": _table(training["layers"]),
         "checkpoint_megabytes": round(size / 1e6, 1),
+        "draws": _table(
+            {"label": json.dumps(label), "crops shown in training": count}
+            for label, count in training["draws"].items()
+        ),
         "recipe": dg.MetadataValue.json(training["recipe"]),
     }
 
@@ -134,7 +140,7 @@ def _evaluation(artifact: Artifact) -> Metadata:
     return {
         **_pictures(artifact),
         **{key: report[key] for key in shown},
-        "per_class": _table(
+        "accuracy_by_label": _table(
             {"label": json.dumps(label), **entry}
             for label, entry in report["per_class"].items()
         ),
@@ -189,7 +195,8 @@ def _pictures(artifact: Artifact) -> Metadata:
 
     found = {}
     for name in artifact.manifest["files"]:
-        if name.endswith(".png"):
+        # A series, epoch by epoch, would swell the event log: it stays in the folder.
+        if name.endswith(".png") and "_epoch_" not in name:
             data = shrink_png(artifact.file(name).read_bytes())
             text = base64.b64encode(data).decode("ascii")
             # The only form in which Dagster's UI shows a picture.

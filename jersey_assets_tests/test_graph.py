@@ -12,11 +12,14 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 import pytest
+import torch
 
 from jersey_assets import assets
 from jersey_assets.definitions import defs
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import Store, walk_provenance
+from jersey_assets.training.model import build_model
+from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.conftest import (
     REAL_DATA,
     check_results,
@@ -40,8 +43,20 @@ FILES = {
     "rejected_annotations": {"rejected.parquet"},
     "class_mapping": {"labels_mapping.json"},
     "dataset_statistics": {"statistics.json", "classes.png", "sizes.png"},
-    "trained_checkpoint": {"model.ckpt", "training.json", "history.csv", "curves.png"},
-    "evaluation_report": {"report.json", "confusion.png", "predictions.png"},
+    "trained_checkpoint": {
+        "model.ckpt",
+        "training.json",
+        "history.csv",
+        "curves.png",
+        "augmented.png",
+        "confusion.png",
+    },
+    "evaluation_report": {
+        "report.json",
+        "confusion.png",
+        "predictions.png",
+        "grad_cam.png",
+    },
     "onnx_model": {"model.onnx", "labels_mapping.json"},
     "parity_report": {"report.json", "errors.png", "logits.png"},
     "released_model": {"model.onnx", "labels_mapping.json", "MODEL_CARD.md"},
@@ -103,6 +118,29 @@ def test_the_data_version_is_the_artifacts_digest(run) -> None:
     for event in result.get_asset_materialization_events():
         version = event.materialization.tags["dagster/data_version"]
         assert version == store.require(event.asset_key.to_user_string()).digest
+
+
+def test_the_page_shows_pictures_and_tables_of_the_training(run) -> None:
+    result, _ = run
+    shown = {
+        event.asset_key.to_user_string(): event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+    }
+    training, evaluation = shown["trained_checkpoint"], shown["evaluation_report"]
+    for metadata, pictures in (
+        (training, ("curves", "confusion", "augmented")),
+        (evaluation, ("confusion", "per_class", "predictions", "grad_cam")),
+    ):
+        for name in pictures:
+            assert "(data:image/png;base64," in metadata[name].value
+    for metadata, name, column in (
+        (training, "draws", "crops shown in training"),
+        (training, "layers", "flops"),
+        (training, "kept", "valid_top1"),
+        (evaluation, "accuracy_by_label", "top1"),
+    ):
+        assert column in {c.name for c in metadata[name].schema.columns}
+        assert metadata[name].records
 
 
 def test_provenance_leads_from_the_release_to_the_annotations(run) -> None:
@@ -274,6 +312,40 @@ def test_a_knob_out_of_range_is_refused_before_training(
     result = run_graph(rendered, tmp_path, instance, recipe={"epochs": 0})
     assert not result.success
     assert "trained_checkpoint" not in materialized(result)
+
+
+def test_a_training_starts_from_weights_beside_the_artifacts(
+    rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    recipe = {"epochs": 1, "image_size": 32, "weights": "start"}
+    config = {"ops": {"trained_checkpoint": {"config": recipe}}}
+
+    def train() -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            assets.ASSETS[: assets.ASSETS.index(assets.trained_checkpoint) + 1],
+            instance=instance,
+            resources={
+                "dataset": Dataset(root=str(rendered)),
+                "artifacts": Artifacts(root=str(tmp_path)),
+            },
+            run_config=config,
+            raise_on_error=False,
+        )
+
+    missing = train()
+    (failure,) = missing.get_step_failure_events()
+    assert failure.step_key == "trained_checkpoint"
+    assert "start.pt or start.ckpt" in str(failure.step_failure_data.error)
+    store = Store(str(tmp_path))
+    mapping = store.require("class_mapping").json("labels_mapping.json")
+    (tmp_path / "weights").mkdir()
+    network = build_model(Recipe(), len(mapping))
+    torch.save(network.state_dict(), tmp_path / "weights" / "start.pt")
+    assert train().success
+    summary = store.require("trained_checkpoint").json("training.json")
+    assert summary["weights"]["left"] == []
+    settings = store.require("trained_checkpoint").manifest["settings"]
+    assert settings["weights_sha256"] == summary["weights"]["sha256"]
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data here")

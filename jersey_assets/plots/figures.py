@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from matplotlib import style
+from matplotlib import colormaps, style
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
@@ -59,6 +59,7 @@ _in_our_style = style.context(["default", _STYLE])
 
 _RIGHT = LinearSegmentedColormap.from_list("right", ["#ffffff", "#93b4f8", "#1e40af"])
 _WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f6a59e", "#b42318"])
+_HEAT = colormaps["inferno"]
 _GRID_COLUMNS = 8
 _MAX_POINTS = 20_000
 
@@ -117,13 +118,14 @@ def _mark_best(axes: Axes, history: pd.DataFrame) -> str:
 
 @_in_our_style
 def confusion_matrix(
-    labels: Sequence[str], matrix: np.ndarray[Any, np.dtype[Any]]
+    labels: Sequence[str], matrix: np.ndarray[Any, np.dtype[Any]], of: str
 ) -> Figure:
     """Draws which label was read as which; the right ones blue, mistakes red.
 
     Args:
         labels: in class order.
         matrix: counts [C, C], rows are the true labels; colours are shares of a row.
+        of: what was read, for the title.
     """
     size = len(labels)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -159,7 +161,7 @@ def confusion_matrix(
     axes.set(
         xlabel="read as",
         ylabel="true label",
-        title=f"Confusion matrix: {wrong} of {int(matrix.sum())} wrong",
+        title=f"Confusion matrix, {of}: {wrong} of {int(matrix.sum())} wrong",
     )
     return figure
 
@@ -224,13 +226,7 @@ def prediction_grid(
         predicted_labels: what the model read.
         confidences: the model's, in 0..1.
     """
-    captions, colors = [], []
-    rows = zip(true_labels, predicted_labels, confidences, strict=True)
-    for true, predicted, confidence in rows:
-        right = true == predicted
-        read = "" if right else f" → {show_label(predicted)}"
-        captions.append(f"{show_label(true)}{read}\n{confidence:.0%}")
-        colors.append(GREEN if right else RED)
+    captions, colors = _read(true_labels, predicted_labels, confidences)
     wrong = colors.count(RED)
     return _grid(
         list(images),
@@ -241,11 +237,76 @@ def prediction_grid(
 
 
 @_in_our_style
+def grad_cam_grid(
+    images: np.ndarray[Any, np.dtype[np.uint8]],
+    maps: np.ndarray[Any, np.dtype[np.float32]],
+    true_labels: Sequence[str],
+    predicted_labels: Sequence[str],
+    confidences: Sequence[float],
+) -> Figure:
+    """Draws crops, and beside each where the label that was read is seen in it.
+
+    Args:
+        images: uint8 [n, H, W, 3].
+        maps: [n, H, W] in 0..1.
+        true_labels: what the annotation says.
+        predicted_labels: what the model read.
+        confidences: the model's, in 0..1.
+    """
+    heat = _HEAT(maps)[..., :3] * 255
+    # Over the crop's greys: its own colours would be taken for heat.
+    greys = images.mean(-1, keepdims=True)
+    blended = (0.5 * greys + 0.5 * heat).round().astype(np.uint8)
+    captions, colors = _read(true_labels, predicted_labels, confidences)
+    pairs = zip(images, blended, strict=True)
+    return _grid(
+        [image for pair in pairs for image in pair],
+        [text for caption in captions for text in (caption, "Grad-CAM\n")],
+        [color for each in colors for color in (each, MUTED)],
+        "Grad-CAM: what speaks for the label that was read, bright",
+    )
+
+
+def _read(
+    true_labels: Sequence[str],
+    predicted_labels: Sequence[str],
+    confidences: Sequence[float],
+) -> tuple[list[str], list[str]]:
+    """Captions of predictions, and their colours."""
+    captions, colors = [], []
+    rows = zip(true_labels, predicted_labels, confidences, strict=True)
+    for true, predicted, confidence in rows:
+        right = true == predicted
+        read = "" if right else f" → {show_label(predicted)}"
+        captions.append(f"{show_label(true)}{read}\n{confidence:.0%}")
+        colors.append(GREEN if right else RED)
+    return captions, colors
+
+
+@_in_our_style
 def crop_grid(
     images: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], captions: Sequence[str]
 ) -> Figure:
     """Draws a contact sheet; images are uint8 [H, W, 3], of any sizes."""
     return _grid(images, [show_label(caption) for caption in captions])
+
+
+@_in_our_style
+def augmented_crops(images: np.ndarray[Any, np.dtype[np.uint8]]) -> Figure:
+    """Draws crops as they are, the first of each row, beside what training saw.
+
+    Args:
+        images: uint8 [rows, columns, H, W, 3].
+    """
+    rows, columns = images.shape[:2]
+    captions = [
+        ("as it is" if i == 0 else "") for _ in range(rows) for i in range(columns)
+    ]
+    return _grid(
+        [image for row in images for image in row],
+        captions,
+        title="Crops as they are, and augmented draws of them",
+    )
 
 
 # Characters that fit over a crop.

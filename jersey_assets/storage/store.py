@@ -267,6 +267,28 @@ class Store:
             return None
         return Path(self._base) / ".cache" / name
 
+    def supplied(self, folder: str, *names: str) -> bytes:
+        """Reads a file that people put beside the artifacts.
+
+        Args:
+            folder: its folder, below the root.
+            names: names to look for, in this order.
+
+        Raises:
+            StorageError: there is none of them.
+        """
+        where = f"{self._base}/{folder}"
+        for name in names:
+            with suppress(FileNotFoundError):
+                data: bytes = self._fs.cat_file(f"{where}/{name}")
+                return data
+        there = self._fs.ls(where, detail=False) if self._fs.isdir(where) else []
+        known = sorted(str(path).rsplit("/", 1)[-1] for path in there)
+        raise StorageError(
+            f"{where} has no {' or '.join(names)}; there are: "
+            f"{', '.join(known) or 'no files'}"
+        )
+
     def scratch(self) -> Path:
         """Folder on this machine for what outlives a run but is no artifact.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from jersey_assets.training.crops import Crops
 from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.sampling import EpochOrder
 
 EVALUATION_BATCH = 256
 
@@ -30,10 +31,15 @@ class _CropBatches(Dataset[tuple[Tensor, Tensor]]):
 
 
 class _Batches(Sampler[Tensor]):
-    """Indices of each batch; shuffled by seed and epoch where a seed is given."""
+    """Indices of each batch; in the table's order where none is given by epoch."""
 
-    def __init__(self, count: int, batch_size: int, seed: int | None = None) -> None:
-        self.count, self.batch_size, self.seed = count, batch_size, seed
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        order: Callable[[int], Tensor] | None = None,
+    ) -> None:
+        self.count, self.batch_size, self.order = count, batch_size, order
         self.epoch = 0
         self.taken = 0
 
@@ -44,15 +50,10 @@ class _Batches(Sampler[Tensor]):
     def __len__(self) -> int:
         # A last, smaller batch would give its crops' BatchNorm too much weight.
         whole, rest = divmod(self.count, self.batch_size)
-        return whole + (self.seed is None and rest > 0)
+        return whole + (self.order is None and rest > 0)
 
     def __iter__(self) -> Iterator[Tensor]:
-        order = torch.arange(self.count)
-        if self.seed is not None:
-            generator = torch.Generator().manual_seed(
-                self.seed * 1_000_003 + self.epoch
-            )
-            order = torch.randperm(self.count, generator=generator)
+        order = self.order(self.epoch) if self.order else torch.arange(self.count)
         batches = torch.split(order, self.batch_size)[: len(self)]
         first, self.taken = self.taken % len(self), 0
         for self.taken, batch in enumerate(batches[first:], first + 1):
@@ -106,7 +107,8 @@ def make_loaders(
             f"the valid split has no crops to choose the epoch by (train: {len(train)})"
         )
     size = rows_per_batch(recipe, train)
+    order = EpochOrder(train.targets, recipe.sampler, recipe.seed)
     return (
-        _Loader(train, _Batches(len(train), size, recipe.seed)),
+        _Loader(train, _Batches(len(train), size, order)),
         _Loader(valid, _Batches(len(valid), EVALUATION_BATCH)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,9 +14,14 @@ from torch import Tensor
 
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.crops import Crops, normalize
+from jersey_assets.training.gradcam import grad_cam
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BATCH_SIZE = 256
-MAX_SHOWN = 30
+MAX_SHOWN = 32
+MAX_EXPLAINED = 12
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,17 @@ class Evaluation:
             "mistakes": self._mistakes(),
         }
 
-    def worst(self, count: int) -> Tensor:
-        """Indices of the crops with the least probability on the right class."""
+    def samples(self, count: int) -> Tensor:
+        """Indices of crops to look at, the least probability on the right class first.
+
+        Two thirds are the worst of all; the others are spread over the rest, up to
+        the surest.
+        """
         right = self.logits.softmax(1).gather(1, self.targets[:, None]).flatten()
-        return right.argsort(stable=True)[:count]
+        order = right.argsort(stable=True)
+        worst, rest = order.tensor_split([min(2 * count // 3, len(order))])
+        spread = torch.linspace(0, len(rest) - 1, min(count - len(worst), len(rest)))
+        return torch.cat([worst, rest[spread.round().long()]])
 
     def _mistakes(self) -> list[dict[str, Any]]:
         """The crops read wrong, the surest mistakes first."""
@@ -129,11 +141,14 @@ def evaluate(
     )
 
 
-def write_evaluation(evaluation: Evaluation, crops: Crops, folder: Path) -> None:
+def write_evaluation(
+    evaluation: Evaluation, checkpoint: Checkpoint, crops: Crops, folder: Path
+) -> None:
     """Writes `report.json` and its pictures.
 
     Args:
         evaluation: the scores.
+        checkpoint: what was evaluated.
         crops: the crops that were scored.
         folder: where the files go.
     """
@@ -147,18 +162,40 @@ def write_evaluation(evaluation: Evaluation, crops: Crops, folder: Path) -> None
     confusion = evaluation.confusion()
     counts = confusion.sum(1)
     accuracies = confusion.diagonal() / np.maximum(counts, 1)
-    shown = evaluation.worst(MAX_SHOWN)
-    confidence, best = evaluation.logits[shown].softmax(1).max(1)
-    labels = np.array(evaluation.labels)
     pictures = {
-        "confusion": figures.confusion_matrix(evaluation.labels, confusion),
+        "confusion": figures.confusion_matrix(
+            evaluation.labels, confusion, evaluation.split
+        ),
         "per_class": figures.per_class_accuracy(evaluation.labels, accuracies, counts),
         "predictions": figures.prediction_grid(
-            crops.images[shown].permute(0, 2, 3, 1).numpy(),
-            labels[evaluation.targets[shown]].tolist(),
-            labels[best].tolist(),
-            confidence.tolist(),
+            **_predictions(evaluation, crops, evaluation.samples(MAX_SHOWN))
         ),
+        "grad_cam": _draw_grad_cam(evaluation, checkpoint, crops),
     }
     for name, figure in pictures.items():
         save_png(figure, folder / f"{name}.png")
+
+
+def _predictions(evaluation: Evaluation, crops: Crops, shown: Tensor) -> dict[str, Any]:
+    """What a picture of predictions needs of some crops."""
+    confidence, best = evaluation.logits[shown].softmax(1).max(1)
+    labels = np.array(evaluation.labels)
+    return {
+        "images": crops.images[shown].permute(0, 2, 3, 1).numpy(),
+        "true_labels": labels[evaluation.targets[shown]].tolist(),
+        "predicted_labels": labels[best].tolist(),
+        "confidences": confidence.tolist(),
+    }
+
+
+def _draw_grad_cam(
+    evaluation: Evaluation, checkpoint: Checkpoint, crops: Crops
+) -> Figure:
+    from jersey_assets.plots import figures
+
+    shown = evaluation.samples(MAX_EXPLAINED)
+    inputs = normalize(crops.images[shown], checkpoint.mean, checkpoint.std)
+    maps = grad_cam(checkpoint.build_model(), inputs)
+    return figures.grad_cam_grid(
+        maps=maps.numpy(), **_predictions(evaluation, crops, shown)
+    )

@@ -13,22 +13,33 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.callbacks import LearningRateMonitor
+from torch import Tensor
 
+from jersey_assets.training.augment import augmented_samples
 from jersey_assets.training.batches import make_loaders, rows_per_batch
 from jersey_assets.training.batchnorm import SyncedBatchNorm
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
+from jersey_assets.training.confusions import Confusions
 from jersey_assets.training.crops import Crops, three_channels
 from jersey_assets.training.distributed import train_together
 from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.errors import Interrupted, TrainingError
 from jersey_assets.training.finite import FiniteLoss
+from jersey_assets.training.freeze import FreezeBackbone, count_trainable
 from jersey_assets.training.history import Epoch, History
 from jersey_assets.training.keeping import Keeper, epoch_file, kept
-from jersey_assets.training.model import count_flops, count_parameters
+from jersey_assets.training.loggers import experiment_logger
+from jersey_assets.training.loss import class_weights
+from jersey_assets.training.model_info import describe_model
 from jersey_assets.training.module import TrainingModule
+from jersey_assets.training.progress import Progress
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.sampling import EpochOrder
+from jersey_assets.training.weights import Pretrained
 from jersey_assets.training.work import State, Work, open_work
 
 log = logging.getLogger(__name__)
@@ -42,17 +53,22 @@ class Training:
         checkpoint: the best epoch's weights.
         others: those of the epochs ranked next and of the last one, by file name.
         history: a row per epoch, the fields of `Epoch`.
+        augmented: crops beside draws of them, as `augmented_samples` gives them.
+        confusions: confusion matrices of valid, by epoch: the best one's, and those
+            that `confusion_every` asks for.
         summary: the content of `training.json`.
     """
 
     checkpoint: Checkpoint
     others: Mapping[str, Checkpoint]
     history: pd.DataFrame
+    augmented: Tensor
+    confusions: Mapping[int, np.ndarray[Any, np.dtype[np.int64]]]
     summary: dict[str, Any]
 
     def write(self, folder: Path) -> None:
-        """Writes `model.ckpt`, the others, `training.json`, the history and curves."""
-        from jersey_assets.plots.figures import training_curves
+        """Writes `model.ckpt`, the others, `training.json`, history and pictures."""
+        from jersey_assets.plots import figures
         from jersey_assets.plots.png import save_png
 
         self.checkpoint.save(folder / "model.ckpt")
@@ -60,7 +76,20 @@ class Training:
             checkpoint.save(folder / name)
         (folder / "training.json").write_text(json.dumps(self.summary, indent=1))
         self.history.to_csv(folder / "history.csv", index=False)
-        save_png(training_curves(self.history), folder / "curves.png")
+        pictures = {
+            "curves": figures.training_curves(self.history),
+            "augmented": figures.augmented_crops(
+                self.augmented.permute(0, 1, 3, 4, 2).numpy()
+            ),
+        }
+        best = self.summary["best_epoch"]
+        for epoch, counts in self.confusions.items():
+            name = "confusion" if epoch == best else f"confusion_epoch_{epoch:03}"
+            pictures[name] = figures.confusion_matrix(
+                self.checkpoint.labels, counts, f"valid, epoch {epoch}"
+            )
+        for name, figure in pictures.items():
+            save_png(figure, folder / f"{name}.png")
 
 
 def fit(
@@ -71,6 +100,8 @@ def fit(
     statistics: Mapping[str, Sequence[float]],
     report: Callable[[Epoch, int], None],
     scratch: Path | None = None,
+    weights: Pretrained | None = None,
+    logs: Path = Path("logs"),
 ) -> Training:
     """Trains by the recipe and keeps the best epoch's averaged weights.
 
@@ -86,16 +117,24 @@ def fit(
         scratch: where interrupted work is kept and looked for. A training with the
             same recipe, crops and code goes on from there, on a CPU with the very
             bits of one that was never interrupted. Without it nothing is kept.
+        weights: what the network starts from; without them it starts at random.
+        logs: where the files of the recipe's logger go.
 
     Raises:
         Interrupted: SIGTERM or SIGINT came; the work is saved.
-        TrainingError: no batch can be made, the loss is not finite, or training
-            ended before its first epoch was validated.
+        TrainingError: no batch can be made, the weights are of another network, the
+            loss is not finite, or training ended before an epoch was validated.
     """
     make_loaders(recipe, train, valid)
     with TemporaryDirectory(prefix="jersey-fit-") as temporary:
         work = open_work(
-            scratch or Path(temporary), recipe, labels, train, valid, statistics
+            scratch or Path(temporary),
+            recipe,
+            labels,
+            train,
+            valid,
+            statistics,
+            weights,
         )
         state = work.load()
         if state.resume:
@@ -105,7 +144,7 @@ def fit(
                 state.step,
                 work.folder,
             )
-        job = _Job(work, state, recipe, tuple(labels), statistics)
+        job = _Job(work, state, recipe, tuple(labels), statistics, weights, logs)
         if state.finished:
             log.info(
                 "the training was finished before; its result is in %s", work.folder
@@ -121,7 +160,10 @@ def fit(
                 partial(job.run_stored, stored),
                 lambda epoch: report(epoch, recipe.epochs),
             )
-        return _result(work, recipe, train, valid)
+        training = _result(work, recipe, train, valid, weights)
+        if recipe.logger != "csv":
+            training.summary["logs"] = str(logs.absolute() / recipe.logger)
+        return training
 
 
 @dataclass(frozen=True)
@@ -133,6 +175,8 @@ class _Job:
     recipe: Recipe
     labels: tuple[str, ...]
     statistics: Mapping[str, Sequence[float]]
+    weights: Pretrained | None
+    logs: Path
 
     def run_stored(self, stored: Path, report: Callable[[Epoch], None]) -> None:
         """Runs it on crops that another process has stored."""
@@ -149,27 +193,55 @@ class _Job:
         pl.seed_everything(recipe.seed, verbose=False)
         mean = three_channels(self.statistics["mean"])
         std = three_channels(self.statistics["std"])
-        module = TrainingModule(recipe, len(self.labels), mean, std, len(loaders[0]))
-        history = History(report, state.epochs, state.seconds)
+        module = TrainingModule(
+            recipe,
+            len(self.labels),
+            mean,
+            std,
+            len(loaders[0]),
+            class_weights(train.targets, len(self.labels), recipe.class_weights),
+        )
+        if self.weights:
+            match = self.weights.put_into(module.model, self.labels)
+            log.info(
+                "starting from %s: %d tensors taken; at random: %s",
+                self.weights.name,
+                len(match.taken),
+                ", ".join(match.left) or "none",
+            )
+        history = History(report, state.epochs, state.seconds, state.facts)
         ema = ExponentialMovingAverage(recipe.ema_decay)
         checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
         keeper = Keeper(self.work, history, ema, checkpoint, recipe.patience)
         together = recipe.devices > 1
-        with _quiet_lightning():
+        run = self.work.folder.name
+        with (
+            _quiet_lightning(),
+            experiment_logger(recipe, self.logs, run) as logger,
+        ):
             trainer = pl.Trainer(
                 max_epochs=recipe.epochs,
                 precision=recipe.precision,
                 accumulate_grad_batches=recipe.accumulate,
                 gradient_clip_val=recipe.gradient_clip or None,
-                callbacks=[FiniteLoss(), ema, history, keeper],
-                logger=False,
+                callbacks=[
+                    FiniteLoss(),
+                    FreezeBackbone(recipe.freeze_epochs),
+                    ema,
+                    history,
+                    Progress(history.facts, rows_per_batch(recipe, train)),
+                    Confusions(history, recipe.confusion_every),
+                    keeper,
+                    *([LearningRateMonitor("epoch")] if logger else []),
+                ],
+                logger=logger or False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
                 use_distributed_sampler=False,
                 devices=recipe.devices,
-                strategy="ddp" if together else "auto",
+                strategy=_strategy(recipe),
                 plugins=[SyncedBatchNorm()] if together else None,
                 default_root_dir=self.work.folder,
             )
@@ -187,7 +259,20 @@ class _Job:
             raise Interrupted("training was interrupted; the next run has its result")
 
 
-def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
+def _strategy(recipe: Recipe) -> str:
+    if recipe.devices == 1:
+        return "auto"
+    # Frozen layers give no gradients to wait for.
+    return "ddp_find_unused_parameters_true" if recipe.freeze_epochs else "ddp"
+
+
+def _result(
+    work: Work,
+    recipe: Recipe,
+    train: Crops,
+    valid: Crops,
+    weights: Pretrained | None,
+) -> Training:
     """Reads the result of a finished training."""
     state = work.load()
     if not (state.finished and state.epochs):
@@ -195,9 +280,13 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
     best, *others = kept(state.epochs)
     checkpoint = load_checkpoint(work.folder / epoch_file(best))
     network = checkpoint.build_model()
+    facts = state.facts
     batch_size = rows_per_batch(recipe, train)
-    trained = len(state.epochs) * (len(train) // batch_size) * batch_size
-    summary = {
+    shown = len(train) // batch_size * batch_size
+    trained = len(state.epochs) * shown
+    order = EpochOrder(train.targets, recipe.sampler, recipe.seed)
+    draws = order.count_draws(len(state.epochs), shown, len(checkpoint.labels))
+    summary: dict[str, Any] = {
         "valid_top1": best.valid_top1,
         "valid_top5": best.valid_top5,
         "valid_loss": best.valid_loss,
@@ -206,10 +295,17 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
         "epochs": len(state.epochs),
         "seconds": round(state.epochs[-1].seconds, 1),
         "images_per_second": round(trained / state.epochs[-1].seconds, 1),
+        "train_images_per_second": round(
+            facts["train_images"] / facts["train_seconds"], 1
+        ),
         "ema_step": checkpoint.ema_step,
-        "parameters": count_parameters(network),
-        "flops": count_flops(network, recipe.image_size),
+        **describe_model(network, recipe.image_size),
+        "trainable": count_trainable(
+            network, frozen=recipe.freeze_epochs >= len(state.epochs)
+        ),
         "device": state.device,
+        **{name: value for name, value in facts.items() if name.startswith("peak_")},
+        "draws": dict(zip(checkpoint.labels, draws, strict=True)),
         "kept": [
             {
                 "file": "model.ckpt" if epoch is best else epoch_file(epoch),
@@ -221,10 +317,15 @@ def _result(work: Work, recipe: Recipe, train: Crops, valid: Crops) -> Training:
         ],
         "recipe": recipe.model_dump(mode="json"),
     }
+    if weights:
+        match = weights.match(network, checkpoint.labels)
+        summary["weights"] = {"sha256": weights.digest(), **asdict(match)}
     return Training(
         checkpoint,
         {epoch_file(e): load_checkpoint(work.folder / epoch_file(e)) for e in others},
         pd.DataFrame([asdict(epoch) for epoch in state.epochs]),
+        augmented_samples(train.images, recipe.augmentation, recipe.seed),
+        {int(epoch): np.array(counts) for epoch, counts in facts["confusions"].items()},
         summary,
     )
 

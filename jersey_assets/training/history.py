@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -48,6 +49,7 @@ class History(Callback):
         report: Callable[[Epoch], None],
         seen: Sequence[Epoch] = (),
         seconds: float = 0.0,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Starts a history, or goes on with one.
 
@@ -55,8 +57,10 @@ class History(Callback):
             report: called with each new epoch.
             seen: the epochs before the training was interrupted.
             seconds: how long it had trained by then.
+            facts: what other callbacks had noted by then, JSON values only.
         """
         self.epochs = list(seen)
+        self.facts = dict(facts or {})
         self.device = ""
         self._report = report
         self._before = seconds

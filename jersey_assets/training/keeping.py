@@ -160,6 +160,7 @@ class Keeper(Callback):
             step=trainer.global_step,
             seconds=self._history.seconds,
             device=self._history.device,
+            facts=self._history.facts,
             resume=name,
             finished=finished,
         )

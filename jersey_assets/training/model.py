@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-import torch
 import torchvision
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from jersey_assets.training.recipe import Recipe
 
@@ -84,14 +82,11 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Counts the model's trainable numbers."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def count_flops(model: nn.Module, image_size: int) -> int:
-    """Counts the floating-point operations of one crop's forward pass."""
-    counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), counter:
-        model(torch.zeros(1, 3, image_size, image_size))
-    return counter.get_total_flops()
+def classification_head(network: nn.Module) -> tuple[str, nn.Linear]:
+    """Finds a network's head, its last linear layer, and the name of it."""
+    layers = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    return layers[-1]

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from jersey_assets.training.augment import augment
 from jersey_assets.training.crops import normalize
+from jersey_assets.training.loss import ClassificationLoss
 from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
 
@@ -29,6 +30,7 @@ class TrainingModule(pl.LightningModule):
         mean: Sequence[float],
         std: Sequence[float],
         batches_per_epoch: int,
+        class_weights: Tensor,
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -37,10 +39,12 @@ class TrainingModule(pl.LightningModule):
         self.steps = recipe.epochs * math.ceil(batches_per_epoch / recipe.accumulate)
         network = build_model(recipe, num_classes)
         self.model = network.to(memory_format=torch.channels_last)
+        self.loss = ClassificationLoss(recipe, class_weights)
         top5 = min(5, num_classes)
         self.train_loss, self.valid_loss = MeanMetric(), MeanMetric()
         self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
         self.valid_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.valid_confusion = MulticlassConfusionMatrix(num_classes)
         self.valid_top5 = MulticlassAccuracy(num_classes, top_k=top5, average="micro")
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
@@ -52,9 +56,7 @@ class TrainingModule(pl.LightningModule):
         images = augment(images, self.recipe.augmentation, generator)
         images, targets = self._own(images), self._own(targets)
         logits = self._logits(images)
-        loss = F.cross_entropy(
-            logits, targets, label_smoothing=self.recipe.label_smoothing
-        )
+        loss: Tensor = self.loss(logits, targets)
         self.train_loss.update(loss.detach())
         self.train_top1.update(logits.detach(), targets)
         return loss
@@ -67,6 +69,7 @@ class TrainingModule(pl.LightningModule):
             self.valid_loss.update(loss, weight=len(targets))
             self.valid_top1.update(logits, targets)
             self.valid_top5.update(logits, targets)
+            self.valid_confusion.update(logits, targets)
         self.log_dict(
             {
                 "valid_loss": self.valid_loss,

@@ -6,21 +6,30 @@ Launchpad shows. A value out of range is refused before anything is read.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+
+Balance: TypeAlias = Literal["none", "sqrt", "balanced"]
 
 
 class Augmentation(BaseModel, frozen=True, extra="forbid"):
     """How far a training crop may be moved from what the camera saw.
 
-    There is no horizontal flip: a mirrored number is another picture, and often
+    Each step has a chance of changing a crop and a strength; every crop draws its
+    own. There is no horizontal flip: a mirrored number is another picture, and often
     another number.
     """
 
+    warp_chance: float = Field(
+        1.0, ge=0, le=1, description="chance that a crop is moved, by the next six"
+    )
     rotation: float = Field(8.0, ge=0, le=45, description="largest angle, degrees")
     zoom: float = Field(
         0.2, ge=0, lt=1, description="largest change of scale, in or out, as a share"
+    )
+    aspect: float = Field(
+        0.1, ge=0, lt=1, description="largest change of height to width, as a share"
     )
     shift: float = Field(
         0.1, ge=0, le=0.5, description="largest shift, as a share of the crop's side"
@@ -31,21 +40,50 @@ class Augmentation(BaseModel, frozen=True, extra="forbid"):
     perspective: float = Field(
         0.15, ge=0, le=0.5, description="largest perspective tilt, 0 none"
     )
+    color_chance: float = Field(
+        1.0, ge=0, le=1, description="chance that a crop's colours change"
+    )
     color: float = Field(
         0.3,
         ge=0,
         le=1,
         description="largest change of brightness, contrast and saturation, as a share",
     )
-    downscale: float = Field(
+    downscale_chance: float = Field(
         0.3, ge=0, le=1, description="chance that a crop loses resolution"
     )
-    blur: float = Field(0.2, ge=0, le=1, description="chance that a crop is blurred")
+    downscale_to: float = Field(
+        0.35, gt=0, le=1, description="least share of the resolution that is kept"
+    )
+    pixelate_chance: float = Field(
+        0.0, ge=0, le=1, description="chance that a crop becomes coarse squares"
+    )
+    pixelate_block: float = Field(
+        4.0, ge=2, le=64, description="largest side of a square, px of the input"
+    )
+    blur_chance: float = Field(
+        0.2, ge=0, le=1, description="chance that a crop is blurred"
+    )
+    blur_sd: float = Field(
+        1.5, gt=0, le=10, description="largest blur along an axis, sd in px"
+    )
+    noise_chance: float = Field(
+        1.0, ge=0, le=1, description="chance that a crop gets sensor noise"
+    )
     noise: float = Field(
         0.04, ge=0, le=0.5, description="largest sensor noise, sd on the 0..1 scale"
     )
-    erasing: float = Field(
+    jpeg_chance: float = Field(
+        0.0, ge=0, le=1, description="chance that a crop is compressed as JPEG"
+    )
+    jpeg_quality: float = Field(
+        20.0, ge=1, le=95, description="least quality; drawn from here to 95"
+    )
+    erasing_chance: float = Field(
         0.1, ge=0, le=1, description="chance that a rectangle is hidden"
+    )
+    erasing_size: float = Field(
+        0.5, gt=0, le=1, description="its longest side, as a share of the crop's"
     )
 
 
@@ -61,6 +99,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         "small",
         description="first layers of a ResNet: small = one 3x3 convolution of stride "
         "2, for crops of some 64 px; imagenet = torchvision's, for 224 px",
+    )
+    weights: str = Field(
+        "none",
+        pattern="^[A-Za-z0-9._-]{1,100}$",
+        description="what the network starts from: none = random; imagenet = "
+        "torchvision's; NAME = the file weights/NAME.pt or .ckpt below the artifact "
+        "root, a state_dict or a model.ckpt of this project",
+    )
+    freeze_epochs: int = Field(
+        0,
+        ge=0,
+        description="epochs at the start in which only the head learns; with weights",
     )
     image_size: int = Field(
         64, ge=32, le=512, description="side of the square input, px"
@@ -82,8 +132,26 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         lt=1,
         description="share of the steps with a rising learning rate; cosine after it",
     )
+    loss: Literal["cross_entropy", "focal"] = Field(
+        "cross_entropy",
+        description="focal = crops that are read surely count less, by focal_gamma",
+    )
+    focal_gamma: float = Field(
+        2.0, ge=0, le=10, description="how much less; only with loss: focal"
+    )
+    class_weights: Balance = Field(
+        "none",
+        description="weight of a class in the loss: balanced = inverse of its train "
+        "crops, sqrt = the square root of that; not together with a sampler",
+    )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="share of the target spread over all classes"
+    )
+    sampler: Balance = Field(
+        "none",
+        description="crops of an epoch: none = each once; balanced = as many, drawn "
+        "with replacement, every class equally often; sqrt = in proportion to the "
+        "square root of a class's crops",
     )
     gradient_clip: float = Field(
         1.0, ge=0, description="largest norm of the gradient, 0 = no clipping"
@@ -107,6 +175,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         description="GPUs of this machine to train on together (processes, where it "
         "has none); each takes its share of every batch",
     )
+    confusion_every: int = Field(
+        0,
+        ge=0,
+        description="epochs from one confusion matrix of valid to the next; the best "
+        "epoch's is always drawn, 0 = no other",
+    )
+    logger: Literal["csv", "tensorboard", "mlflow", "wandb"] = Field(
+        "csv",
+        description="where the epochs' figures go: csv = history.csv, which is always "
+        "written; the others as well to that tracker, on this machine (wandb: "
+        "offline); each is an extra of the package",
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="arithmetic of the step, as Lightning names it"
     )
@@ -114,3 +194,28 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     augmentation: Augmentation = Field(
         default=Augmentation(), description="what is done to training crops"
     )
+
+    @model_validator(mode="after")
+    def _refuse_what_contradicts(self) -> Self:
+        if self.sampler != "none" and self.class_weights != "none":
+            raise ValueError(
+                f"sampler: {self.sampler} and class_weights: {self.class_weights} "
+                "would correct the imbalance twice; set one of them to none"
+            )
+        focal_gamma = type(self).model_fields["focal_gamma"].default
+        if self.loss != "focal" and self.focal_gamma != focal_gamma:
+            raise ValueError(
+                f"focal_gamma: {self.focal_gamma} has no effect with loss: "
+                f"{self.loss}; set loss: focal, or leave focal_gamma out"
+            )
+        if self.weights == "imagenet" and self.model == "jerseynet":
+            raise ValueError(
+                "weights: imagenet exist for torchvision's networks, not for "
+                "jerseynet; set model: resnet18 (34, 50), or weights: none"
+            )
+        if self.freeze_epochs and self.weights == "none":
+            raise ValueError(
+                f"freeze_epochs: {self.freeze_epochs} would hold random layers; name "
+                "the weights to start from, or set freeze_epochs: 0"
+            )
+        return self

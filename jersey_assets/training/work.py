@@ -28,6 +28,7 @@ from jersey_assets.storage.store import canonical_json
 from jersey_assets.training.crops import Crops
 from jersey_assets.training.history import Epoch
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.weights import Pretrained
 
 _STATE = "state.json"
 _LIFETIME_S = 14 * 24 * 3600
@@ -45,6 +46,7 @@ class State:
         step: optimizer steps so far.
         seconds: seconds of training so far.
         device: what it ran on.
+        facts: what callbacks have noted, JSON values only.
         resume: name of the file to go on from, empty where there is none.
         finished: whether nothing is left to train.
     """
@@ -53,6 +55,7 @@ class State:
     step: int = 0
     seconds: float = 0.0
     device: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
     resume: str = ""
     finished: bool = False
 
@@ -137,6 +140,7 @@ def open_work(
     train: Crops,
     valid: Crops,
     statistics: Mapping[str, Sequence[float]],
+    weights: Pretrained | None = None,
 ) -> Work:
     """Finds the work folder of a training, which need not exist yet.
 
@@ -147,6 +151,7 @@ def open_work(
         train: the crops to learn from.
         valid: the crops to choose the epoch by.
         statistics: `mean` and `std` of the channels.
+        weights: what the network starts from.
     """
     normalization = [list(statistics[name]) for name in ("mean", "std")]
     data = hashlib.sha256(canonical_json([list(labels), normalization]))
@@ -158,6 +163,7 @@ def open_work(
     identity = {
         "recipe": hashlib.sha256(knobs).hexdigest(),
         "data": data.hexdigest(),
+        "weights": weights.digest() if weights else "",
         "code": code_version("training"),
     }
     key = hashlib.sha256(canonical_json(identity)).hexdigest()[:16]

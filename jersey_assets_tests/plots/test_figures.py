@@ -53,8 +53,8 @@ def test_training_curves_without_a_single_score_are_still_drawn() -> None:
 
 def test_confusion_matrix_counts_mistakes_and_colours_them_apart() -> None:
     matrix = np.array([[5, 0, 0, 0], [0, 4, 0, 0], [0, 2, 3, 0], [0, 0, 0, 0]])
-    (axes,) = figures.confusion_matrix(LABELS, matrix).axes
-    assert say_title(axes) == "Confusion matrix: 2 of 14 wrong"
+    (axes,) = figures.confusion_matrix(LABELS, matrix, "valid").axes
+    assert say_title(axes) == "Confusion matrix, valid: 2 of 14 wrong"
     assert say_ticks(axes) == ["∅ (none)", "0", "00", "23"]
     shown = {text.get_position(): text.get_text() for text in axes.texts}
     assert shown == {(0, 0): "5", (1, 1): "4", (1, 2): "2", (2, 2): "3"}
@@ -67,7 +67,7 @@ def test_confusion_matrix_counts_mistakes_and_colours_them_apart() -> None:
 
 def test_confusion_matrix_of_43_classes_keeps_its_labels_apart() -> None:
     labels = ["", "00", *map(str, range(41))]
-    figure = figures.confusion_matrix(labels, np.eye(43, dtype=int))
+    figure = figures.confusion_matrix(labels, np.eye(43, dtype=int), "test")
     figure.draw_without_rendering()
     (axes,) = figure.axes
     boxes = [text.get_window_extent() for text in axes.get_yticklabels()]
@@ -101,6 +101,24 @@ def test_prediction_grid_frames_mistakes_in_red() -> None:
     assert figure.get_suptitle().startswith("Predictions: 1 of 3")
 
 
+def test_grad_cam_grid_puts_the_map_over_the_crop_beside_it() -> None:
+    images = np.full((2, 8, 8, 3), 100, np.uint8)
+    maps = np.zeros((2, 8, 8), np.float32)
+    maps[0, 2, 3] = 1
+    figure = figures.grad_cam_grid(images, maps, ["7", ""], ["7", "1"], [0.9, 0.5])
+    cells = [axes for axes in figure.axes if axes.images]
+    shown = [np.asarray(cell.images[0].get_array()).astype(int) for cell in cells]
+    assert (shown[0] == 100).all()
+    assert shown[1].sum(-1).argmax() == 2 * 8 + 3
+    assert cells[2].get_title() == "∅ (none) → 1\n50%"
+    assert [cell.spines["left"].get_visible() for cell in cells] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
 def test_crop_grid_takes_crops_of_any_size() -> None:
     crops = [np.full((4 + i, 9, 3), 20 * i, np.uint8) for i in range(11)]
     figure = figures.crop_grid(crops, ["", *["x" * 60] * 10])
@@ -110,6 +128,15 @@ def test_crop_grid_takes_crops_of_any_size() -> None:
     ]
     assert cells[0].get_title() == "∅ (none)"
     assert len(cells[1].get_title()) < 30
+
+
+def test_augmented_crops_stand_beside_the_crop_they_are_drawn_from() -> None:
+    images = np.arange(2 * 8 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 8, 4, 4, 3)
+    cells = figures.augmented_crops(images).axes
+    assert [np.asarray(cell.images[0].get_array()).tolist() for cell in cells] == [
+        image.tolist() for row in images for image in row
+    ]
+    assert [bool(cell.get_title()) for cell in cells] == 2 * [True, *[False] * 7]
 
 
 def test_class_counts_stack_the_splits_with_frequent_labels_first() -> None:

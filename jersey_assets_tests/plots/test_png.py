@@ -65,7 +65,9 @@ def test_a_confusion_matrix_of_43_classes_fits_at_full_size() -> None:
     matrix = np.random.default_rng(0).poisson(0.1, (43, 43)) + 20 * np.eye(
         43, dtype=int
     )
-    data = small_png(figures.confusion_matrix(list(map(str, range(43))), matrix))
+    data = small_png(
+        figures.confusion_matrix(list(map(str, range(43))), matrix, "test")
+    )
     assert len(data) <= 60_000
     assert Image.open(io.BytesIO(data)).width > 1_200
 

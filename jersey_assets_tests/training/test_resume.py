@@ -103,8 +103,12 @@ def assert_same(one: Training, other: Training) -> None:
         assert replace(a, **bare) == replace(b, **bare)
     columns = [name for name in one.history if name != "seconds"]
     assert one.history[columns].equals(other.history[columns])
-    clocks = {"seconds": 0, "images_per_second": 0}
+    measured = ("seconds", "images_per_second", "train_images_per_second")
+    clocks = dict.fromkeys([*measured, "peak_memory_mb"], 0)
     assert one.summary | clocks == other.summary | clocks
+    assert one.confusions.keys() == other.confusions.keys()
+    for epoch, counts in one.confusions.items():
+        assert (counts == other.confusions[epoch]).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""What a network is made of: its layers, their sizes and their work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+_DEPTH = 2
+
+
+def describe_model(network: nn.Module, image_size: int) -> dict[str, Any]:
+    """Describes a network by one crop's forward pass.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        image_size: side of its input, px.
+
+    Returns:
+        `parameters`, `megabytes` of parameters and buffers, `flops` of a crop, and
+        `layers`, a row for each with `layer`, `kind`, `output`, `parameters`, `flops`.
+    """
+    shapes: dict[str, str] = {}
+    handles = []
+    layers = {
+        name: part for name, part in network.named_modules() if _shown(name, part)
+    }
+    for name, layer in layers.items():
+
+        def note(
+            module: nn.Module, inputs: Any, output: Tensor, name: str = name
+        ) -> None:
+            shapes[name] = " × ".join(map(str, output.shape[1:]))
+
+        handles.append(layer.register_forward_hook(note))
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        network(torch.zeros(1, 3, image_size, image_size))
+    for handle in handles:
+        handle.remove()
+    root = type(network).__name__
+    flops = {
+        name.removeprefix(f"{root}."): sum(counts.values())
+        for name, counts in counter.get_flop_counts().items()
+    }
+    tensors = [*network.parameters(), *network.buffers()]
+    return {
+        "parameters": _count(network),
+        "megabytes": round(sum(t.nbytes for t in tensors) / 1e6, 1),
+        "flops": counter.get_total_flops(),
+        "layers": [
+            {
+                "layer": name,
+                "kind": type(layer).__name__.strip("_"),
+                "output": shapes[name],
+                "parameters": _count(layer),
+                "flops": flops.get(name, 0),
+            }
+            for name, layer in layers.items()
+        ],
+    }
+
+
+def _shown(name: str, part: nn.Module) -> bool:
+    """Whether it is a part of the network's parts, or one that has none."""
+    depth = name.count(".") + 1
+    whole = depth < _DEPTH and not list(part.children())
+    return bool(name) and (depth == _DEPTH or whole)
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,117 @@
+"""What a training tells while it runs and after: progress, matrices, the model."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+
+from jersey_assets.training import progress
+from jersey_assets.training.crops import Crops
+from jersey_assets.training.evaluation import evaluate
+from jersey_assets.training.fit import Training
+from jersey_assets.training.model import build_model
+from jersey_assets.training.model_info import describe_model
+from jersey_assets.training.module import TrainingModule
+from jersey_assets.training.recipe import Recipe
+from jersey_assets_tests.training.conftest import quick_fit
+
+
+@pytest.fixture(scope="module")
+def observed(labels: list[str], train: Crops, valid: Crops) -> Training:
+    return quick_fit(labels, train, valid, epochs=5, confusion_every=2)
+
+
+def test_progress_is_said_with_percent_speed_and_time_left(
+    labels: list[str],
+    train: Crops,
+    valid: Crops,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    quick_fit(labels, train, valid)
+    quiet = [r for r in caplog.records if r.name == progress.__name__]
+    assert len(quiet) <= 1
+    caplog.clear()
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN", 0.0)
+    quick_fit(labels, train, valid)
+    lines = [r.getMessage() for r in caplog.records if r.name == progress.__name__]
+    assert len(lines) == 2 * 5
+    form = (
+        r"epoch (\d)/2: (\d+) % of it, (\d+) % of the training, "
+        r"(\d+) images/s, (\d+) s left"
+    )
+    read = [[int(n) for n in re.fullmatch(form, line).groups()] for line in lines]  # type: ignore[union-attr]
+    assert [row[1] for row in read] == 2 * [20, 40, 60, 80, 100]
+    assert [row[2] for row in read] == list(range(10, 101, 10))
+    assert min(row[3] for row in read) > 0
+    assert read[-1][4] == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(7.4, "7 s"), (600, "10 min"), (11_100, "3 h 5 min")]
+)
+def test_times_are_said_as_people_say_them(seconds: float, words: str) -> None:
+    assert progress._duration(seconds) == words
+
+
+def test_the_best_epochs_matrix_is_kept_and_those_asked_for(
+    observed: Training, valid: Crops, tmp_path: Path
+) -> None:
+    best = observed.summary["best_epoch"]
+    assert set(observed.confusions) == {best, 2, 4}
+    for epoch, counts in observed.confusions.items():
+        assert counts.sum() == len(valid)
+        row = observed.history.set_index("epoch").loc[epoch]
+        assert counts.trace() / len(valid) == pytest.approx(row["valid_top1"])
+    again = evaluate(observed.checkpoint, "valid", valid).confusion()
+    assert (observed.confusions[best] == again).all()
+    observed.write(tmp_path)
+    drawn = {path.name for path in tmp_path.glob("confusion*.png")}
+    others = {f"confusion_epoch_{epoch:03}.png" for epoch in {2, 4} - {best}}
+    assert drawn == {"confusion.png"} | others
+
+
+def test_matrices_take_no_second_forward_pass(
+    labels: list[str], train: Crops, valid: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    forward = TrainingModule._logits
+
+    def counting(module: TrainingModule, images: torch.Tensor) -> Any:
+        calls.append(len(images))
+        return forward(module, images)
+
+    monkeypatch.setattr(TrainingModule, "_logits", counting)
+    quick_fit(labels, train, valid, confusion_every=1)
+    assert sum(calls) == 2 * (160 + len(valid))
+
+
+def test_speed_and_memory_are_measured(observed: Training) -> None:
+    summary = observed.summary
+    # Of the training steps alone, whose time is a part of the whole.
+    assert summary["train_images_per_second"] >= summary["images_per_second"] > 0
+    assert summary["peak_memory_mb"] > 100
+    assert summary["trainable"] == summary["parameters"]
+
+
+@pytest.mark.parametrize("model", ["jerseynet", "resnet18", "resnet50"])
+def test_layers_add_up_to_the_whole(model: str) -> None:
+    recipe = Recipe.model_validate({"model": model})
+    made = describe_model(build_model(recipe, 7).eval(), 64)
+    for column in ("parameters", "flops"):
+        assert sum(row[column] for row in made["layers"]) == made[column]
+    assert made["layers"][-1]["output"] == "7"
+
+
+def test_torchvisions_resnet18_has_its_published_size() -> None:
+    made = describe_model(torchvision.models.resnet18().eval(), 224)
+    assert made["parameters"] == 11_689_512
+    assert made["flops"] / 2 == pytest.approx(1.814e9, rel=1e-3)
+    assert made["megabytes"] == pytest.approx(46.8, abs=0.1)
