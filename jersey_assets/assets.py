@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from jersey_assets.labels.filling import Filling
 from jersey_assets.publishing import Desk, materialized, observe_input
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.run_config import config_class
@@ -170,7 +171,44 @@ def dataset_statistics(
 
 
 @dg.asset(
-    deps=["validated_annotations", "class_mapping", "dataset_statistics"],
+    deps=["validated_annotations", "class_mapping"],
+    config_schema=config_class(Filling).to_fields_dict(),
+    group_name=GROUP,
+    code_version=code_version("labels"),
+    kinds={"pillow", "parquet"},
+)
+def rendered_crops(
+    context: dg.AssetExecutionContext, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """Drawn crops for labels that train shows too seldom: none unless `fill_to` asks.
+
+    Training adds them to the train split; no other split ever sees one.
+    """
+    import pandas as pd
+
+    from jersey_assets.labels.filling import draw_missing, write_drawn
+
+    filling = Filling.model_validate(context.op_execution_context.op_config)
+    desk = Desk(context, artifacts)
+    table = desk.read("validated_annotations").file("annotations.parquet")
+    mapping = desk.read("class_mapping").json("labels_mapping.json")
+
+    def make(folder: Path) -> None:
+        rows = pd.read_parquet(table, columns=["split", "label"])
+        counts = rows.loc[rows["split"] == "train", "label"].value_counts()
+        wanted = {label: int(counts[label]) for label in mapping}
+        write_drawn(draw_missing(filling, wanted, context.log.info), folder)
+
+    return desk.publish("rendered_crops", "labels", make, filling.model_dump())
+
+
+@dg.asset(
+    deps=[
+        "validated_annotations",
+        "class_mapping",
+        "dataset_statistics",
+        "rendered_crops",
+    ],
     pool="gpu",
     op_tags=GPU_TAGS,
     config_schema=config_class(Recipe).to_fields_dict(),
@@ -189,7 +227,7 @@ def trained_checkpoint(
     """
     import pandas as pd
 
-    from jersey_assets.training.crops import load_crops
+    from jersey_assets.training.crops import load_crops, load_drawn
     from jersey_assets.training.errors import Interrupted
     from jersey_assets.training.fit import fit
     from jersey_assets.training.weights import FOLDER, pretrained
@@ -200,6 +238,7 @@ def trained_checkpoint(
     table = desk.read("validated_annotations").file("annotations.parquet")
     mapping = desk.read("class_mapping").json("labels_mapping.json")
     statistics = desk.read("dataset_statistics").json("statistics.json")
+    drawn = desk.read("rendered_crops").file("crops.parquet")
 
     def report(epoch: "Epoch", epochs: int) -> None:
         context.log.info(epoch.line(epochs))
@@ -216,6 +255,7 @@ def trained_checkpoint(
             )
             for split in ("train", "valid")
         )
+        train += load_drawn(pd.read_parquet(drawn), mapping, recipe.image_size)
         labels = list(mapping)
         made = fit(
             recipe, labels, train, valid, statistics, report, work, weights, logs
@@ -411,6 +451,7 @@ ASSETS: list[dg.AssetsDefinition | dg.SourceAsset] = [
     annotations,
     class_mapping,
     dataset_statistics,
+    rendered_crops,
     trained_checkpoint,
     evaluation_report,
     onnx_model,

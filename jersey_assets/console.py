@@ -27,6 +27,7 @@ _HEADLINES = {
     "rejected_annotations": (("findings_set_aside", "{:,} findings"),),
     "class_mapping": (("num_classes", "{} classes"),),
     "dataset_statistics": (("imbalance", "imbalance {:.0f}:1"),),
+    "rendered_crops": (("crops", "{:,} crops drawn"),),
     "trained_checkpoint": (
         ("valid_top1", "valid top-1 {:.1%}"),
         ("epochs", "{} epochs"),

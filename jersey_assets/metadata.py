@@ -116,6 +116,21 @@ def _statistics(artifact: Artifact) -> Metadata:
     }
 
 
+def _rendered(artifact: Artifact) -> Metadata:
+    import pandas as pd
+
+    labels = pd.read_parquet(artifact.file("crops.parquet"), columns=["label"])
+    counts = labels["label"].value_counts()
+    return {
+        **_pictures(artifact),
+        "crops": len(labels),
+        "labels": _table(
+            {"label": json.dumps(label), "crops": int(count)}
+            for label, count in counts.items()
+        ),
+    }
+
+
 def _training(artifact: Artifact) -> Metadata:
     training = artifact.json("training.json")
     shown_apart = {"recipe", "kept", "layers", "draws"}
@@ -181,6 +196,7 @@ _DESCRIPTIONS: Mapping[str, Callable[[Artifact], Metadata]] = {
     "rejected_annotations": _rejected,
     "class_mapping": _class_mapping,
     "dataset_statistics": _statistics,
+    "rendered_crops": _rendered,
     "trained_checkpoint": _training,
     "evaluation_report": _evaluation,
     "onnx_model": _onnx,

@@ -12,6 +12,7 @@ _PACKAGE = Path(__file__).parents[1]
 _ROOMS = {
     "plots": ("matplotlib",),
     "annotations": ("msgspec", "numpy", "pandas", "pandera", "pillow", "pyarrow"),
+    "rendering": (),
     "labels": (),
     "training": ("lightning", "torch", "torchmetrics", "torchvision"),
     "export": ("onnx", "onnxruntime", "onnxscript"),

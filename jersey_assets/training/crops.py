@@ -33,6 +33,14 @@ class Crops:
         """Number of crops."""
         return len(self.names)
 
+    def __add__(self, other: Crops) -> Crops:
+        """These crops, then the other ones."""
+        return Crops(
+            torch.cat((self.images, other.images)),
+            torch.cat((self.targets, other.targets)),
+            self.names + other.names,
+        )
+
 
 def evaluation_split(table: pd.DataFrame) -> str:
     """Names the split that models are judged on: test, or valid without one."""
@@ -63,6 +71,27 @@ def load_crops(
         images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
         targets=targets.to(torch.int64),
         names=tuple(table["image"]),
+    )
+
+
+def load_drawn(
+    table: pd.DataFrame, mapping: Mapping[str, int], image_size: int
+) -> Crops:
+    """Decodes drawn crops.
+
+    Args:
+        table: rows of `label` and `png`, the file's bytes.
+        mapping: label to class index.
+        image_size: side of the square that each crop is stretched to, px.
+    """
+    images = np.empty((len(table), image_size, image_size, 3), np.uint8)
+    for index, data in enumerate(table["png"]):
+        images[index] = resize_crop(decode_crop(data), image_size)
+    targets = [mapping[label] for label in table["label"]]
+    return Crops(
+        images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
+        targets=torch.tensor(targets, dtype=torch.int64),
+        names=tuple(f"drawn {index}" for index in range(len(table))),
     )
 
 
