@@ -284,16 +284,17 @@ def onnx_model(
     [batch, 3, H, W] → `logits` float32 [batch, classes], any batch size, with
     labels, normalization and provenance in its metadata.
     """
+    from jersey_assets.export.metadata import Provenance
     from jersey_assets.export.onnx_model import export_onnx
     from jersey_assets.training.checkpoint import load_checkpoint
 
     desk = Desk(context, artifacts)
     trained = desk.read("trained_checkpoint")
     desk.read("class_mapping")
-    provenance = {
-        key: trained.manifest[key]
-        for key in ("dataset_fingerprint", "recipe_hash", "code_version")
-    }
+    inherited = ("dataset_fingerprint", "recipe_hash", "code_version")
+    provenance = Provenance(
+        **{key: trained.manifest[key] for key in inherited}, run_id=context.run.run_id
+    )
     return desk.publish(
         "onnx_model",
         "export",

@@ -115,6 +115,17 @@ def test_provenance_leads_from_the_release_to_the_annotations(run) -> None:
     assert release.manifest["recipe_hash"]
 
 
+def test_the_model_names_the_run_that_exported_it(run) -> None:
+    result, store = run
+    model = store.require("released_model").file("model.onnx")
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    said = session.get_modelmeta().custom_metadata_map
+    assert said["jersey.run_id"] == result.run_id
+    manifest = store.require("trained_checkpoint").manifest
+    for key in ("dataset_fingerprint", "recipe_hash", "code_version"):
+        assert said[f"jersey.{key}"] == manifest[key]
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 17])
 def test_the_released_model_gives_logits_for_any_batch(run, batch: int) -> None:
     _, store = run

@@ -22,6 +22,7 @@ from jersey_assets.export.metadata import (
     ModelMetadata,
     describe,
     mapping_of,
+    missing_provenance,
     read_metadata,
 )
 from jersey_assets.export.numbers import (
@@ -122,7 +123,7 @@ def _graph_faults(seen: Observation) -> list[str]:
 def _graph_praise(seen: Observation) -> str:
     return (
         f"one self-contained file, opset {seen.opset}, that onnx.checker and "
-        "onnxruntime accept; input -> logits; labels and preprocessing inside; "
+        "onnxruntime accept; input -> logits; labels, preprocessing and origin inside; "
         "the same answer twice"
     )
 
@@ -148,6 +149,9 @@ def _metadata_faults(seen: Observation) -> list[str]:
         metadata = read_metadata(seen.properties)
     except ExportError as error:
         return [str(error)]
+    missing = missing_provenance(seen.properties)
+    if missing:
+        return [f"the model's metadata lacks {', '.join(missing)}"]
     size = metadata.image_size
     sides = seen.inputs[0][2][2:] if seen.inputs else ()
     if any(isinstance(side, int) and side != size for side in sides):
