@@ -156,7 +156,15 @@ def _onnx(artifact: Artifact) -> Metadata:
 def _parity(artifact: Artifact) -> Metadata:
     report = artifact.json("report.json")
     plain = {k: v for k, v in report.items() if isinstance(v, int | float | str)}
-    return {**_pictures(artifact), **plain, "report": dg.MetadataValue.json(report)}
+    tables = ("per_batch_size", "per_optimization", "probes", "latency")
+    return {
+        **_pictures(artifact),
+        **plain,
+        "page": dg.MetadataValue.path(f"{artifact.location}/report.html"),
+        "disagreements": len(report["disagreements"]),
+        "first_disagreements": _table(report["disagreements"]),
+        **{name: _table(report[name]) for name in tables},
+    }
 
 
 def _release(artifact: Artifact) -> Metadata:

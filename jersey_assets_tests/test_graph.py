@@ -43,7 +43,7 @@ FILES = {
     "trained_checkpoint": {"model.ckpt", "training.json", "history.csv", "curves.png"},
     "evaluation_report": {"report.json", "confusion.png", "predictions.png"},
     "onnx_model": {"model.onnx", "labels_mapping.json"},
-    "parity_report": {"report.json", "errors.png", "logits.png"},
+    "parity_report": {"report.html", "report.json", "errors.png", "latency.png"},
     "released_model": {"model.onnx", "labels_mapping.json", "MODEL_CARD.md"},
 }
 

@@ -70,12 +70,17 @@ class Comparison:
 def write_parity(
     model: Path, checkpoint: Checkpoint, crops: Crops, folder: Path
 ) -> dict[str, Any]:
-    """Writes `report.json`, with latencies, and its figures; gives the report.
+    """Writes `report.json`, its figures and `report.html`; gives the report.
 
     Raises:
         ExportError: as `compare`.
     """
-    from jersey_assets.plots.figures import error_histogram, logits_scatter
+    from jersey_assets.export.report import write_html
+    from jersey_assets.plots.figures import (
+        error_histogram,
+        latency_curves,
+        logits_scatter,
+    )
     from jersey_assets.plots.png import save_png
 
     found = compare(model, checkpoint, crops)
@@ -87,6 +92,8 @@ def write_parity(
         save_png(error_histogram(errors), folder / "errors.png")
         scatter = logits_scatter(found.torch_logits, found.onnx_logits)
         save_png(scatter, folder / "logits.png")
+    save_png(latency_curves(latency), folder / "latency.png")
+    write_html(report, verdicts(report), crops, folder)
     return report
 
 
