@@ -167,6 +167,12 @@ def _parity(artifact: Artifact) -> Metadata:
     }
 
 
+def _int8(artifact: Artifact) -> Metadata:
+    report = artifact.json("report.json")
+    plain = {k: v for k, v in report.items() if isinstance(v, int | float | str)}
+    return {**plain, "latency": _table(report["latency"])}
+
+
 def _release(artifact: Artifact) -> Metadata:
     card = artifact.file("MODEL_CARD.md").read_text("utf-8")
     report = artifact.json("evaluation_report.json")
@@ -187,6 +193,7 @@ _DESCRIPTIONS: Mapping[str, Callable[[Artifact], Metadata]] = {
     "evaluation_report": _evaluation,
     "onnx_model": _onnx,
     "parity_report": _parity,
+    "int8_model": _int8,
     "released_model": _release,
 }
 

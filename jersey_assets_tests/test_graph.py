@@ -33,6 +33,7 @@ ALL_ASSETS = {
     "evaluation_report",
     "onnx_model",
     "parity_report",
+    "int8_model",
     "released_model",
 }
 FILES = {
@@ -44,6 +45,7 @@ FILES = {
     "evaluation_report": {"report.json", "confusion.png", "predictions.png"},
     "onnx_model": {"model.onnx", "labels_mapping.json"},
     "parity_report": {"report.html", "report.json", "errors.png", "latency.png"},
+    "int8_model": {"model.onnx", "labels_mapping.json", "report.json"},
     "released_model": {"model.onnx", "labels_mapping.json", "MODEL_CARD.md"},
 }
 
@@ -89,7 +91,7 @@ def test_the_checks_that_report_are_the_checks_that_are_declared(run) -> None:
         for key in defs.resolve_asset_graph().asset_check_keys
     }
     assert set(check_results(result)) == declared
-    assert len(declared) == 21
+    assert len(declared) == 24
 
 
 def test_no_blocking_check_fails_on_good_data(run) -> None:
@@ -109,7 +111,7 @@ def test_provenance_leads_from_the_release_to_the_annotations(run) -> None:
     _, store = run
     release = store.require("released_model")
     walked = {artifact.asset: artifact for artifact in walk_provenance(store, release)}
-    assert set(walked) == ALL_ASSETS - {"rejected_annotations"}
+    assert set(walked) == ALL_ASSETS - {"rejected_annotations", "int8_model"}
     summary = walked["validated_annotations"].json("summary.json")
     assert release.manifest["dataset_fingerprint"] == summary["fingerprint"]
     assert release.manifest["recipe_hash"]
