@@ -21,7 +21,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 HOME_READY := $(DAGSTER_HOME)/dagster.yaml
 
-.PHONY: setup materialize test test-slow ui bench bench-front-door bench-annotations clean help
+.PHONY: setup materialize test test-slow ui bench bench-front-door bench-annotations \
+  bench-export clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
@@ -45,13 +46,18 @@ test-slow: $(READY)
 ui: $(READY) $(HOME_READY) | $(SAMPLE)
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-bench: bench-front-door bench-annotations
+bench: bench-front-door bench-annotations bench-export
 
 bench-front-door: $(READY)
 	$(BIN)/python -m benchmarks.front_door
 
 bench-annotations: $(READY)
 	$(BIN)/python -m benchmarks.annotations
+
+# With CHECKPOINT=model.ckpt, what int8 changes on the dataset in DATA as well.
+bench-export: $(READY)
+	$(BIN)/python -m benchmarks.export \
+	  $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT) --data $(DATA))
 
 data/sample: | $(READY)
 	@echo "Drawing the sample dataset"

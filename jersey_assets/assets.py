@@ -334,16 +334,17 @@ def onnx_model(
     [batch, 3, H, W] → `logits` float32 [batch, classes], any batch size, with
     labels, normalization and provenance in its metadata.
     """
+    from jersey_assets.export.metadata import Provenance
     from jersey_assets.export.onnx_model import export_onnx
     from jersey_assets.training.checkpoint import load_checkpoint
 
     desk = Desk(context, artifacts)
     trained = desk.read("trained_checkpoint")
     desk.read("class_mapping")
-    provenance = {
-        key: trained.manifest[key]
-        for key in ("dataset_fingerprint", "recipe_hash", "code_version")
-    }
+    inherited = ("dataset_fingerprint", "recipe_hash", "code_version")
+    provenance = Provenance(
+        **{key: trained.manifest[key] for key in inherited}, run_id=context.run.run_id
+    )
     return desk.publish(
         "onnx_model",
         "export",
@@ -385,6 +386,44 @@ def parity_report(
         write_parity(model, checkpoint, crops, folder)
 
     return desk.publish("parity_report", "export", make)
+
+
+@dg.asset(
+    deps=["validated_annotations", "class_mapping", "onnx_model"],
+    group_name=GROUP,
+    code_version=code_version("export"),
+    kinds={"onnx"},
+)
+def int8_model(
+    context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
+) -> dg.MaterializeResult:
+    """The model with 8-bit weights and activations, calibrated on train crops, and
+    what that costs in accuracy and gains in speed. Nothing depends on it: deploy it
+    instead of the released model where its checks hold and it is faster.
+    """
+    import pandas as pd
+
+    from jersey_assets.export.predict import Predictor
+    from jersey_assets.export.quantize import CALIBRATION_CROPS, write_int8
+    from jersey_assets.training.crops import evaluation_split, load_crops
+
+    desk = Desk(context, artifacts)
+    table = desk.read("validated_annotations").file("annotations.parquet")
+    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    model = desk.read("onnx_model").file("model.onnx")
+
+    def make(folder: Path) -> None:
+        rows = pd.read_parquet(table)
+        train = rows[rows["split"] == "train"]
+        train = train.sample(min(len(train), CALIBRATION_CROPS), random_state=0)
+        size = Predictor(model).metadata.image_size
+        calibration, crops = (
+            load_crops(dataset.path, part, mapping, size)
+            for part in (train, rows[rows["split"] == evaluation_split(rows)])
+        )
+        write_int8(model, calibration, crops, folder)
+
+    return desk.publish("int8_model", "export", make)
 
 
 @dg.asset(
@@ -456,5 +495,6 @@ ASSETS: list[dg.AssetsDefinition | dg.SourceAsset] = [
     evaluation_report,
     onnx_model,
     parity_report,
+    int8_model,
     released_model,
 ]

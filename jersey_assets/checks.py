@@ -176,10 +176,35 @@ def parity_checks(artifacts: Artifacts) -> CheckResults:
     yield from _results("parity_report", verdicts(report))
 
 
+@dg.multi_asset_check(
+    specs=_specs(
+        "int8_model",
+        {},
+        {
+            "int8_contract_holds": "It keeps the contract of `onnx_model`, NaN aside, "
+            "and its weights do have 8 bits.",
+            "int8_close_to_float": "Rounding costs its logits at most 1 % of their "
+            "energy.",
+            "int8_accuracy_kept": "On the same crops it reads no more than 1 % fewer "
+            "than the float model does.",
+        },
+    )
+)
+def int8_checks(artifacts: Artifacts) -> CheckResults:
+    from jersey_assets.export.quantize import verdicts
+
+    store = artifacts.store()
+    made = store.require("int8_model")
+    mapping = store.require("class_mapping").json("labels_mapping.json")
+    found = verdicts(made.file("model.onnx"), made.json("report.json"), mapping)
+    yield from _results("int8_model", found)
+
+
 CHECKS = [
     annotation_checks,
     class_mapping_checks,
     checkpoint_checks,
     onnx_checks,
     parity_checks,
+    int8_checks,
 ]

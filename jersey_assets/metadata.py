@@ -177,7 +177,21 @@ def _onnx(artifact: Artifact) -> Metadata:
 def _parity(artifact: Artifact) -> Metadata:
     report = artifact.json("report.json")
     plain = {k: v for k, v in report.items() if isinstance(v, int | float | str)}
-    return {**_pictures(artifact), **plain, "report": dg.MetadataValue.json(report)}
+    tables = ("per_batch_size", "per_optimization", "probes", "latency")
+    return {
+        **_pictures(artifact),
+        **plain,
+        "page": dg.MetadataValue.path(f"{artifact.location}/report.html"),
+        "disagreements": len(report["disagreements"]),
+        "first_disagreements": _table(report["disagreements"]),
+        **{name: _table(report[name]) for name in tables},
+    }
+
+
+def _int8(artifact: Artifact) -> Metadata:
+    report = artifact.json("report.json")
+    plain = {k: v for k, v in report.items() if isinstance(v, int | float | str)}
+    return {**plain, "latency": _table(report["latency"])}
 
 
 def _release(artifact: Artifact) -> Metadata:
@@ -201,6 +215,7 @@ _DESCRIPTIONS: Mapping[str, Callable[[Artifact], Metadata]] = {
     "evaluation_report": _evaluation,
     "onnx_model": _onnx,
     "parity_report": _parity,
+    "int8_model": _int8,
     "released_model": _release,
 }
 

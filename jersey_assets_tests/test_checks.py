@@ -18,19 +18,21 @@ from jersey_assets import assets, checks
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import Origin, Store
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
-from jersey_assets_tests.conftest import check_results, run_graph
+from jersey_assets_tests.conftest import check_results, materialized, run_graph
 
 CHECKS = {
     "class_mapping": checks.class_mapping_checks,
     "trained_checkpoint": checks.checkpoint_checks,
     "onnx_model": checks.onnx_checks,
     "parity_report": checks.parity_checks,
+    "int8_model": checks.int8_checks,
 }
 NEXT = {
     "class_mapping": assets.trained_checkpoint,
     "trained_checkpoint": assets.onnx_model,
     "onnx_model": assets.parity_report,
     "parity_report": assets.released_model,
+    "int8_model": assets.released_model,
 }
 
 
@@ -139,6 +141,44 @@ def disagree(report: dict) -> None:
     report["disagreements"].append(case)
 
 
+def run_with_broken(
+    asset: str,
+    edit: Callable[[Path], None],
+    good: Path,
+    rendered: Path,
+    folder: Path,
+    instance: dg.DagsterInstance,
+) -> dg.ExecuteInProcessResult:
+    """Publishes a broken artifact, whole as far as the store can tell."""
+    store = Store(str(shutil.copytree(good, folder / "artifacts")))
+    whole = store.require(asset)
+
+    def make(made: Path) -> None:
+        for name in whole.manifest["files"]:
+            shutil.copy(whole.file(name), made / name)
+        edit(made)
+
+    inputs = [
+        store.read(name, entry["version"])
+        for name, entry in whole.manifest["inputs"].items()
+    ]
+
+    @dg.asset(name=asset, deps=list(whole.manifest["inputs"]))
+    def broken() -> dg.MaterializeResult:
+        store.publish(asset, Origin("broken", tuple(inputs)), make, {"run_id": ""})
+        return dg.MaterializeResult()
+
+    return dg.materialize(
+        [broken, CHECKS[asset], NEXT[asset]],
+        instance=instance,
+        resources={
+            "dataset": Dataset(root=str(rendered)),
+            "artifacts": Artifacts(root=store.root),
+        },
+        raise_on_error=False,
+    )
+
+
 @pytest.mark.parametrize(
     ("asset", "check", "edit"),
     [
@@ -202,34 +242,7 @@ def test_a_broken_artifact_fails_its_check_and_stops_what_follows(
     check: str,
     edit: Callable[[Path], None],
 ) -> None:
-    """Publishes a broken artifact, whole as far as the store can tell."""
-    store = Store(str(shutil.copytree(good, tmp_path / "artifacts")))
-    whole = store.require(asset)
-
-    def make(folder: Path) -> None:
-        for name in whole.manifest["files"]:
-            shutil.copy(whole.file(name), folder / name)
-        edit(folder)
-
-    inputs = [
-        store.read(name, entry["version"])
-        for name, entry in whole.manifest["inputs"].items()
-    ]
-
-    @dg.asset(name=asset, deps=list(whole.manifest["inputs"]))
-    def broken() -> dg.MaterializeResult:
-        store.publish(asset, Origin("broken", tuple(inputs)), make, {"run_id": ""})
-        return dg.MaterializeResult()
-
-    result = dg.materialize(
-        [broken, CHECKS[asset], NEXT[asset]],
-        instance=instance,
-        resources={
-            "dataset": Dataset(root=str(rendered)),
-            "artifacts": Artifacts(root=store.root),
-        },
-        raise_on_error=False,
-    )
+    result = run_with_broken(asset, edit, good, rendered, tmp_path, instance)
     found = check_results(result)
     assert not found[asset, check].passed, found[asset, check].description
     assert not result.success
@@ -237,3 +250,31 @@ def test_a_broken_artifact_fails_its_check_and_stops_what_follows(
     assert following not in {
         event.asset_key for event in result.get_asset_materialization_events()
     }
+
+
+@pytest.mark.parametrize(
+    ("check", "edit"),
+    [
+        ("int8_contract_holds", edit_model(append_softmax)),
+        (
+            "int8_close_to_float",
+            edit_json("report.json", lambda report: report.update(sqnr_db=3.0)),
+        ),
+        (
+            "int8_accuracy_kept",
+            edit_json("report.json", lambda report: report.update(only_float_right=9)),
+        ),
+    ],
+)
+def test_a_broken_int8_model_fails_its_check_and_stops_nothing(
+    good: Path,
+    rendered: Path,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    check: str,
+    edit: Callable[[Path], None],
+) -> None:
+    result = run_with_broken("int8_model", edit, good, rendered, tmp_path, instance)
+    assert not check_results(result)["int8_model", check].passed
+    assert result.success
+    assert "released_model" in materialized(result)

@@ -36,6 +36,7 @@ ALL_ASSETS = {
     "evaluation_report",
     "onnx_model",
     "parity_report",
+    "int8_model",
     "released_model",
 }
 FILES = {
@@ -58,7 +59,8 @@ FILES = {
         "grad_cam.png",
     },
     "onnx_model": {"model.onnx", "labels_mapping.json"},
-    "parity_report": {"report.json", "errors.png", "logits.png"},
+    "parity_report": {"report.html", "report.json", "errors.png", "latency.png"},
+    "int8_model": {"model.onnx", "labels_mapping.json", "report.json"},
     "released_model": {"model.onnx", "labels_mapping.json", "MODEL_CARD.md"},
 }
 
@@ -104,7 +106,7 @@ def test_the_checks_that_report_are_the_checks_that_are_declared(run) -> None:
         for key in defs.resolve_asset_graph().asset_check_keys
     }
     assert set(check_results(result)) == declared
-    assert len(declared) == 21
+    assert len(declared) == 24
 
 
 def test_no_blocking_check_fails_on_good_data(run) -> None:
@@ -147,10 +149,21 @@ def test_provenance_leads_from_the_release_to_the_annotations(run) -> None:
     _, store = run
     release = store.require("released_model")
     walked = {artifact.asset: artifact for artifact in walk_provenance(store, release)}
-    assert set(walked) == ALL_ASSETS - {"rejected_annotations"}
+    assert set(walked) == ALL_ASSETS - {"rejected_annotations", "int8_model"}
     summary = walked["validated_annotations"].json("summary.json")
     assert release.manifest["dataset_fingerprint"] == summary["fingerprint"]
     assert release.manifest["recipe_hash"]
+
+
+def test_the_model_names_the_run_that_exported_it(run) -> None:
+    result, store = run
+    model = store.require("released_model").file("model.onnx")
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    said = session.get_modelmeta().custom_metadata_map
+    assert said["jersey.run_id"] == result.run_id
+    manifest = store.require("trained_checkpoint").manifest
+    for key in ("dataset_fingerprint", "recipe_hash", "code_version"):
+        assert said[f"jersey.{key}"] == manifest[key]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 17])

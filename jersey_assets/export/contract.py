@@ -22,6 +22,7 @@ from jersey_assets.export.metadata import (
     ModelMetadata,
     describe,
     mapping_of,
+    missing_provenance,
     read_metadata,
 )
 from jersey_assets.export.numbers import (
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
 
 _DEFAULT_SIZE = 64
+# The last layer of an int8 model may stay in float; a small network has little else.
+_INT8_SHARE = 0.5
 _MAX_SIDECAR_BYTES = 2**20
 Numbers = NDArray[Any]
 
@@ -76,6 +79,45 @@ def check_model(
         verdicts.append(_judge_weights(seen, checkpoint, scores))
     verdicts.append(_judge_labels(model, seen, checkpoint, labels))
     return verdicts
+
+
+def check_quantized(
+    model: Path, labels: Mapping[str, int], limits: Limits | None = None
+) -> Verdict:
+    """Checks the promises that an int8 model can keep; the file may be hostile.
+
+    They are those of `check_model` without its checkpoint, whose weights are not the
+    rounded ones, and without NaN in, NaN out: integers have no NaN.
+
+    Args:
+        model: the ONNX file.
+        labels: label to class index, as the graph's `class_mapping` says.
+        limits: time and memory that opening it may take.
+
+    Returns:
+        int8_contract_holds.
+    """
+    seen = observe(model, _DEFAULT_SIZE, limits or Limits())
+    mapping = _judge_labels(model, seen, None, labels)
+    faults = [
+        *_graph_faults(seen),
+        *_value_faults(seen, None),
+        *_batch_faults(seen),
+        *([] if mapping.passed else [mapping.message]),
+    ]
+    if not seen.faults and seen.int8_share < _INT8_SHARE:
+        faults.append(
+            f"{seen.int8_share:.0%} of the weights have 8 bits; "
+            f"expected at least {_INT8_SHARE:.0%}"
+        )
+    return _judge(
+        "int8_contract_holds",
+        list(dict.fromkeys(faults)),
+        lambda: (
+            f"{seen.int8_share:.0%} of the weights have 8 bits; "
+            f"{_logits_praise(seen)}; {_batch_praise()}; {mapping.message}"
+        ),
+    )
 
 
 def _judge(
@@ -122,7 +164,7 @@ def _graph_faults(seen: Observation) -> list[str]:
 def _graph_praise(seen: Observation) -> str:
     return (
         f"one self-contained file, opset {seen.opset}, that onnx.checker and "
-        "onnxruntime accept; input -> logits; labels and preprocessing inside; "
+        "onnxruntime accept; input -> logits; labels, preprocessing and origin inside; "
         "the same answer twice"
     )
 
@@ -148,6 +190,9 @@ def _metadata_faults(seen: Observation) -> list[str]:
         metadata = read_metadata(seen.properties)
     except ExportError as error:
         return [str(error)]
+    missing = missing_provenance(seen.properties)
+    if missing:
+        return [f"the model's metadata lacks {', '.join(missing)}"]
     size = metadata.image_size
     sides = seen.inputs[0][2][2:] if seen.inputs else ()
     if any(isinstance(side, int) and side != size for side in sides):
@@ -168,6 +213,10 @@ def _repeat_faults(seen: Observation) -> list[str]:
 
 
 def _logits_faults(seen: Observation, scores: Numbers | None) -> list[str]:
+    return _value_faults(seen, scores) + _nan_faults(seen)
+
+
+def _value_faults(seen: Observation, scores: Numbers | None) -> list[str]:
     logits = _scores(seen)
     if logits is None:
         return _unanswered(seen)
@@ -178,8 +227,7 @@ def _logits_faults(seen: Observation, scores: Numbers | None) -> list[str]:
         return [f"NaN or infinite scores for {bad} of {ROWS} ordinary inputs"]
     faults = _signature_faults("logits", ("batch", "classes"), seen.outputs)
     faults += _normalization_faults(logits.astype(np.float64))
-    faults += _disguise_faults(logits, scores) + list(seen.score_faults)
-    return faults + _nan_faults(seen)
+    return faults + _disguise_faults(logits, scores) + list(seen.score_faults)
 
 
 def _logits_praise(seen: Observation) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from jersey_assets.export.runtimes import (
     Scorer,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
 
 BATCH_SIZES = (1, 8, 32)
+_ROUNDS = 5
 
 
 def measure_latency(
@@ -33,7 +35,7 @@ def measure_latency(
     Args:
         data: the model file's content.
         checkpoint: what it was exported from.
-        seconds: spent on each row, at least; a few runs are made in any case.
+        seconds: spent on each batch size, at least.
 
     Returns:
         Rows of `runtime`, `threads`, `batch_size`, `milliseconds` (median of a batch)
@@ -51,37 +53,59 @@ def measure_latency(
             "onnxruntime, graph not optimized": onnx_scorer(plain),
             "PyTorch": torch_scorer(network),
         }
-        with _torch_threads(threads):
+        with torch_threads(threads):
             for batch_size in BATCH_SIZES:
                 batch = np.zeros((batch_size, 3, size, size), np.float32)
-                for name, score in runtimes.items():
-                    median = _median_seconds(score, batch, seconds)
-                    rows.append(
-                        {
-                            "runtime": name,
-                            "threads": threads,
-                            "batch_size": batch_size,
-                            "milliseconds": round(median * 1e3, 3),
-                            "images_per_second": round(batch_size / median, 1),
-                        }
-                    )
+                times = interleaved_seconds(runtimes, batch, seconds)
+                rows += [
+                    latency_row(name, threads, batch_size, statistics.median(values))
+                    for name, values in times.items()
+                ]
     return rows
 
 
-def _median_seconds(
-    score: Scorer, batch: np.ndarray[Any, Any], seconds: float
-) -> float:
-    score(batch)  # the first run allocates
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
-        start = time.perf_counter()
+def latency_row(
+    runtime: str, threads: int, batch_size: int, seconds: float
+) -> dict[str, Any]:
+    """What a batch took, and how many images a second that makes."""
+    return {
+        "runtime": runtime,
+        "threads": threads,
+        "batch_size": batch_size,
+        "milliseconds": round(seconds * 1e3, 3),
+        "images_per_second": round(batch_size / seconds, 1),
+    }
+
+
+def interleaved_seconds(
+    scorers: Mapping[str, Scorer], batch: NDArray[Any], seconds: float
+) -> dict[str, list[float]]:
+    """Times scorers in turn, so that what else the machine does meets all alike.
+
+    Args:
+        scorers: by name.
+        batch: what each is given, [n, 3, S, S].
+        seconds: for all together, at least; five rounds are made in any case.
+
+    Returns:
+        The seconds of each run, by name, without a first one that allocates.
+    """
+    for score in scorers.values():
         score(batch)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    times: dict[str, list[float]] = {name: [] for name in scorers}
+    begin, rounds = time.perf_counter(), 0
+    while rounds < _ROUNDS or time.perf_counter() - begin < seconds:
+        for name, score in scorers.items():
+            start = time.perf_counter()
+            score(batch)
+            times[name].append(time.perf_counter() - start)
+        rounds += 1
+    return times
 
 
 @contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """Lets PyTorch use this many threads for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

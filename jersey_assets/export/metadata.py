@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ PREFIX = "jersey."
 RESIZE = "bilinear, stretched to a square"
 DECODE = "RGB after EXIF transposition, alpha on black, 16-bit grey scaled to 8"
 NORMALIZE = "(pixel / 255 - mean) / std"
+# How a crop becomes the network's input: what this version does, and nothing else.
+_RULES = {"decode": DECODE, "resize": RESIZE, "normalize": NORMALIZE}
 
 
 class ExportError(ValueError):
@@ -47,6 +49,23 @@ class ModelMetadata:
     checkpoint_sha256: str
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from; no prediction depends on it.
+
+    Attributes:
+        dataset_fingerprint: digest over the annotations and crops it was trained on.
+        recipe_hash: digest of its training recipe.
+        code_version: digest of the code that trained it.
+        run_id: the Dagster run that exported it.
+    """
+
+    dataset_fingerprint: str
+    recipe_hash: str
+    code_version: str
+    run_id: str
+
+
 def describe(checkpoint: Checkpoint) -> ModelMetadata:
     """What a model that is exported from the checkpoint says about itself."""
     return ModelMetadata(
@@ -59,14 +78,8 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
     )
 
 
-def to_properties(
-    metadata: ModelMetadata, provenance: Mapping[str, str]
-) -> dict[str, str]:
-    """Spells metadata as ONNX properties: string keys with a prefix, string values.
-
-    Raises:
-        ExportError: a provenance key is one of the metadata's own.
-    """
+def to_properties(metadata: ModelMetadata, provenance: Provenance) -> dict[str, str]:
+    """Spells metadata as ONNX properties: string keys with a prefix, string values."""
     own = {
         "labels": json.dumps(metadata.labels),
         "mean": json.dumps(metadata.mean),
@@ -74,14 +87,15 @@ def to_properties(
         "image_size": str(metadata.image_size),
         "ema_step": str(metadata.ema_step),
         "checkpoint_sha256": metadata.checkpoint_sha256,
-        "decode": DECODE,
-        "resize": RESIZE,
-        "normalize": NORMALIZE,
     }
-    taken = sorted(own.keys() & provenance.keys())
-    if taken:
-        raise ExportError(f"provenance cannot be named {taken}: the model's own keys")
-    return {PREFIX + key: value for key, value in {**own, **provenance}.items()}
+    everything = {**own, **_RULES, **asdict(provenance)}
+    return {PREFIX + key: value for key, value in everything.items()}
+
+
+def missing_provenance(properties: Mapping[str, str]) -> list[str]:
+    """Names the properties that should say where a model comes from, and do not."""
+    keys = [PREFIX + field.name for field in fields(Provenance)]
+    return [key for key in keys if not properties.get(key)]
 
 
 def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
@@ -91,13 +105,14 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
         ExportError: a property is missing, malformed or asks for preprocessing that
             this version does not know.
     """
-    keys = [field.name for field in fields(ModelMetadata)] + ["resize"]
+    keys = [*(field.name for field in fields(ModelMetadata)), *_RULES]
     missing = [PREFIX + key for key in keys if PREFIX + key not in properties]
     if missing:
         raise ExportError(f"the model's metadata lacks {', '.join(missing)}")
-    resize = properties[PREFIX + "resize"]
-    if resize != RESIZE:
-        raise ExportError(f"{PREFIX}resize is {resize!r}; this version does {RESIZE!r}")
+    for key, rule in _RULES.items():
+        said = properties[PREFIX + key]
+        if said != rule:
+            raise ExportError(f"{PREFIX}{key} is {said!r}; this version does {rule!r}")
     return ModelMetadata(
         labels=_labels(_parse(properties, "labels")),
         mean=_channels(properties, "mean", lowest=0.0),

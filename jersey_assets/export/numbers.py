@@ -59,3 +59,36 @@ def rounding_tolerance(single: Numbers, double: Numbers) -> float:
     spacing = float(np.finfo(np.float32).eps) * scale
     rounding = ROUNDING_FACTOR * max(largest_error(single, double), spacing)
     return min(rounding, _WIDEST * scale)
+
+
+def distance(answer: Numbers, reference: Numbers) -> dict[str, float | None]:
+    """Absolute and relative error and cosine between logits [n, classes]."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.abs(answer - reference)
+        scale = np.abs(reference).max(axis=1)
+        relative = difference.max(axis=1) / np.where(scale > 0, scale, 1.0)
+        norms = np.linalg.norm(answer, axis=1) * np.linalg.norm(reference, axis=1)
+        cosine = (answer * reference).sum(axis=1) / np.where(norms > 0, norms, 1.0)
+    return {
+        "max_abs_error": json_number(difference.max()),
+        "mean_abs_error": json_number(difference.mean()),
+        "max_relative_error": json_number(relative.max()),
+        "cosine_min": json_number(cosine.min()),
+    }
+
+
+def agreement(answer: Numbers, reference: Numbers) -> float:
+    """The share of rows, 0..1, with the same best class, both being finite."""
+    ours, theirs = top1(answer), top1(reference)
+    return float(((ours == theirs) & (ours >= 0)).mean())
+
+
+def top1(logits: Numbers) -> NDArray[np.int64]:
+    """The best class of each row; -1 where the row is not finite."""
+    best = np.nan_to_num(logits, nan=-np.inf).argmax(axis=1)
+    return np.where(np.isfinite(logits).all(axis=1), best, -1)
+
+
+def json_number(value: float) -> float | None:
+    """The number, or None where JSON has none for it."""
+    return float(value) if np.isfinite(value) else None

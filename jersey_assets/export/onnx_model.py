@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import torch
 
 from jersey_assets.export.metadata import (
     ExportError,
+    Provenance,
     describe,
     mapping_of,
     to_properties,
@@ -34,9 +35,7 @@ LABELS_FILE = "labels_mapping.json"
 OPSET = 20
 
 
-def export_onnx(
-    checkpoint: Checkpoint, folder: Path, provenance: Mapping[str, str]
-) -> None:
+def export_onnx(checkpoint: Checkpoint, folder: Path, provenance: Provenance) -> None:
     """Writes `model.onnx` and `labels_mapping.json` into a folder.
 
     The model takes `input`, normalized float32 [batch, 3, S, S], and gives `logits`,
@@ -45,7 +44,7 @@ def export_onnx(
     Args:
         checkpoint: whose averaged weights are exported.
         folder: an existing folder that nobody reads yet.
-        provenance: where the model comes from; stored as `jersey.<key>`.
+        provenance: where the model comes from; stored as `jersey.<field>`.
 
     Raises:
         ExportError: the network cannot be exported.

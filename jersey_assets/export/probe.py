@@ -131,6 +131,7 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
     seen["faults"] += graph.find_training_operators(model)
     seen["faults"] += graph.find_bad_weights(model)
     seen["score_faults"] = graph.find_score_faults(model)
+    seen["int8_share"] = graph.int8_share(model)
     return True
 
 

@@ -31,6 +31,8 @@ def open_session(data: bytes, *, optimized: bool = True, threads: int = 0) -> An
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
+    # Idle threads that spin would slow down whatever runs next, PyTorch for one.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimized:
         level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = level
@@ -58,7 +60,7 @@ def torch_scorer(network: torch.nn.Module, *, double: bool = False) -> Scorer:
     return score
 
 
-def in_batches(score: Scorer, inputs: NDArray[Any], size: int) -> Numbers:
-    """Scores inputs in batches of a size, the last one smaller, as float64."""
+def in_batches(score: Callable[[Any], Numbers], inputs: Any, size: int) -> Numbers:
+    """Scores an array or tensor in batches, the last one smaller, as float64."""
     parts = [score(inputs[i : i + size]) for i in range(0, len(inputs), size)]
     return np.concatenate(parts).astype(np.float64)

@@ -52,6 +52,7 @@ class Observation:
         properties: the model's metadata.
         answers: `rows` that were asked (float32 [17, 3, H, W]) and the answers.
         opset: version of the standard operators.
+        int8_share: share of the weights' values, 0..1, that have 8 bits.
     """
 
     faults: tuple[str, ...]
@@ -62,6 +63,7 @@ class Observation:
     properties: Mapping[str, str] = field(default_factory=dict)
     answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     opset: int = 0
+    int8_share: float = 0.0
 
 
 def observe(model: Path, image_size: int, limits: Limits) -> Observation:
@@ -151,4 +153,5 @@ def _read(folder: Path) -> Observation:
         properties=seen.get("properties", {}),
         answers=arrays,
         opset=seen.get("opset", 0),
+        int8_share=seen.get("int8_share", 0.0),
     )

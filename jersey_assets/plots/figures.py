@@ -8,6 +8,7 @@ are, and `""` as `∅ (none)`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from matplotlib import colormaps, style
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[Any]] | Sequence[float] | pd.Series[Any]"
 
@@ -61,6 +62,7 @@ _RIGHT = LinearSegmentedColormap.from_list("right", ["#ffffff", "#93b4f8", "#1e4
 _WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f6a59e", "#b42318"])
 _HEAT = colormaps["inferno"]
 _GRID_COLUMNS = 8
+_RUNTIMES = (BLUE, MUTED, ORANGE, GREEN)
 _MAX_POINTS = 20_000
 
 
@@ -474,6 +476,44 @@ def logits_scatter(torch_logits: Numbers, onnx_logits: Numbers) -> Figure:
         ylabel="onnxruntime",
         aspect="equal",
     )
+    return figure
+
+
+@_in_our_style
+def latency_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draws the time of a batch against its size, a panel for each thread count.
+
+    Args:
+        rows: `runtime`, `threads`, `batch_size`, `milliseconds`.
+    """
+    threads = sorted({row["threads"] for row in rows})
+    sizes = sorted({row["batch_size"] for row in rows})
+    runtimes = list(dict.fromkeys(row["runtime"] for row in rows))
+    figure = Figure(figsize=(9, 3.8))
+    panels = figure.subplots(1, max(len(threads), 1), squeeze=False, sharey=True)[0]
+    for axes, count in zip(panels, threads, strict=False):
+        for runtime, color in zip(runtimes, itertools.cycle(_RUNTIMES), strict=False):
+            times = {
+                row["batch_size"]: row["milliseconds"]
+                for row in rows
+                if (row["runtime"], row["threads"]) == (runtime, count)
+            }
+            axes.plot(
+                list(times), list(times.values()), "o-", color=color, label=runtime
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.minorticks_off()
+        axes.set(
+            title=f"{count} thread{'s' if count > 1 else ''}", xlabel="crops in a batch"
+        )
+    panels[0].set_ylabel("milliseconds a batch")
+    if rows:
+        panels[0].legend()
+    else:
+        _say(panels[0], "nothing was timed")
     return figure
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
+_SOURCES = {".py", ".jinja"}
 # In the order in which data flows: a room's artifacts depend on the rooms before it.
 _ROOMS = {
     "plots": ("matplotlib",),
@@ -15,7 +16,7 @@ _ROOMS = {
     "rendering": (),
     "labels": (),
     "training": ("lightning", "torch", "torchmetrics", "torchvision"),
-    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "export": ("jinja2", "onnx", "onnxruntime", "onnxscript"),
     "release": (),
 }
 
@@ -32,7 +33,8 @@ def code_version(room: str) -> str:
     """
     digest = hashlib.sha256()
     for name, libraries in _ROOMS.items():
-        for source in sorted((_PACKAGE / name).rglob("*.py")):
+        sources = (_PACKAGE / name).rglob("*")
+        for source in sorted(s for s in sources if s.suffix in _SOURCES):
             digest.update(f"{source.relative_to(_PACKAGE)}\0".encode())
             digest.update(source.read_bytes())
         for library in libraries:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from jersey_assets.export.metadata import Provenance
 from jersey_assets.export.onnx_model import export_onnx
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets.training.crops import Crops
@@ -20,7 +21,9 @@ from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
 
 LABELS = ("", "0", "00", "1", "10", "2", "23", "3", "4", "7", "99")
-PROVENANCE = {"dataset_fingerprint": "d1", "recipe_hash": "r1", "run_id": "run-1"}
+PROVENANCE = Provenance(
+    dataset_fingerprint="d1", recipe_hash="r1", code_version="c1", run_id="run-1"
+)
 
 
 class SmallNetwork(nn.Sequential):

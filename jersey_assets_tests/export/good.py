@@ -21,7 +21,7 @@ from jersey_assets_tests.export.broken.surgery import (
     set_shape,
     tensor,
 )
-from jersey_assets_tests.export.conftest import set_property
+from jersey_assets_tests.export.conftest import PROVENANCE, set_property
 
 GOOD: dict[str, Callable[[ModelProto, Checkpoint], ModelProto]] = {}
 
@@ -220,6 +220,5 @@ def by_torch(checkpoint, *, free=None, **options) -> ModelProto:
             **options,
         )
     model = ModelProto.FromString(stream.getvalue())
-    provenance = {"run_id": "run-1"}
-    helper.set_model_props(model, to_properties(describe(checkpoint), provenance))
+    helper.set_model_props(model, to_properties(describe(checkpoint), PROVENANCE))
     return model

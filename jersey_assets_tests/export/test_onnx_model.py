@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import onnx
 import pytest
 
-from jersey_assets.export.metadata import ExportError, read_metadata
+from jersey_assets.export.metadata import read_metadata
 from jersey_assets.export.onnx_model import OPSET, export_onnx
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets_tests.export.conftest import LABELS, PROVENANCE, properties
+from jersey_assets_tests.export.conftest import (
+    LABELS,
+    PROVENANCE,
+    properties,
+    set_property,
+)
 
 
 def test_the_folder_holds_one_model_file_and_the_labels(resnet_folder: Path) -> None:
@@ -27,14 +33,15 @@ def test_the_model_says_what_it_reads_and_where_it_comes_from(
     resnet_folder: Path, resnet: Checkpoint
 ) -> None:
     model = onnx.load(resnet_folder / "model.onnx")
-    said = properties(model)
+    said, origin = properties(model), asdict(PROVENANCE)
     metadata = read_metadata(said)
     assert metadata.labels == LABELS
     assert metadata.mean == resnet.mean
     assert metadata.std == resnet.std
     assert metadata.image_size == 64
     assert metadata.checkpoint_sha256 == resnet.sha256
-    assert {key: said[f"jersey.{key}"] for key in PROVENANCE} == PROVENANCE
+    assert {key: said[f"jersey.{key}"] for key in origin} == origin
+    assert said["jersey.decode"].startswith("RGB after EXIF transposition")
     assert model.opset_import[0].version == OPSET
 
 
@@ -53,6 +60,16 @@ def test_the_same_weights_give_the_same_bytes(
     assert (tmp_path / "model.onnx").read_bytes() == small_bytes
 
 
+def test_another_run_changes_what_the_file_says_of_its_origin_and_nothing_else(
+    small: Checkpoint, small_bytes: bytes, tmp_path: Path
+) -> None:
+    export_onnx(small, tmp_path, replace(PROVENANCE, run_id="run-2"))
+    other = onnx.load(tmp_path / "model.onnx")
+    assert properties(other)["jersey.run_id"] == "run-2"
+    set_property(other, "jersey.run_id", PROVENANCE.run_id)
+    assert other.SerializeToString(deterministic=True) == small_bytes
+
+
 def test_exporting_says_nothing_in_the_terminal(
     small: Checkpoint,
     tmp_path: Path,
@@ -66,11 +83,3 @@ def test_exporting_says_nothing_in_the_terminal(
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
     assert logging.getLogger("onnxscript").level == logging.NOTSET
-
-
-def test_provenance_cannot_replace_the_labels(
-    small: Checkpoint, tmp_path: Path
-) -> None:
-    with pytest.raises(ExportError, match="labels"):
-        export_onnx(small, tmp_path, {"labels": "[]"})
-    assert not list(tmp_path.iterdir())

@@ -15,9 +15,10 @@ from onnx import numpy_helper
 
 from jersey_assets.export.latency import measure_latency
 from jersey_assets.export.metadata import ExportError
+from jersey_assets.export.numbers import distance
 from jersey_assets.export.parity import compare, verdicts, write_parity
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.crops import Crops
+from jersey_assets.training.crops import Crops, normalize
 from jersey_assets_tests.export.broken.surgery import change
 from jersey_assets_tests.export.conftest import make_crops
 
@@ -113,8 +114,14 @@ def test_exchanged_classes_are_listed_with_crop_and_margin(
     change(proto, "8.weight", lambda w: w[order])
     change(proto, "8.bias", lambda b: b[order])
     report = broken_report(proto, small, crops, tmp_path / "m.onnx")
-    if report["disagreements"]:
-        assert report["disagreements"][0]["image"].startswith("crops/")
+    with torch.inference_mode():
+        inputs = normalize(crops.images, small.mean, small.std)
+        best = small.build_model()(inputs).argmax(1)
+    # Classes 0 and 1 are exchanged, so the answer differs wherever one of them wins.
+    rows = [row for row, winner in enumerate(best.tolist()) if winner in (0, 1)]
+    cases = report["disagreements"]
+    assert [case["image"] for case in cases] == [crops.names[row] for row in rows]
+    assert all(case["margin"] > 0 for case in cases)
     assert "logits_within_tolerance" in failed(report)
 
 
@@ -123,7 +130,7 @@ def test_unusual_images_are_compared_with_tolerances_of_their_own(
 ) -> None:
     kinds = {row["kind"]: row for row in report["probes"]}
     assert len(kinds) == 6
-    assert len({row["tolerance"] for row in kinds.values()}) == 5
+    assert len({row["tolerance"] for row in kinds.values()}) == 6
     assert all(row["max_abs_error"] <= row["tolerance"] for row in kinds.values())
     changed = copy.deepcopy(report)
     changed["probes"][2]["max_abs_error"] = None
@@ -139,11 +146,36 @@ def test_the_report_is_written_with_latencies_and_figures(
     out.mkdir()
     report = write_parity(model, small, crops, out)
     assert json.loads((out / "report.json").read_text()) == report
-    names = sorted(path.name for path in out.iterdir())
-    assert names == ["errors.png", "logits.png", "report.json"]
+    assert {path.name for path in out.iterdir()} == {
+        "errors.png",
+        "latency.png",
+        "logits.png",
+        "report.html",
+        "report.json",
+    }
     runtimes = {row["runtime"] for row in report["latency"]}
     assert len(runtimes) == 3
     assert {row["batch_size"] for row in report["latency"]} == {1, 8, 32}
+
+
+def test_optimizations_are_compared_on_and_off_over_the_whole_sample(
+    report: dict[str, Any],
+) -> None:
+    on, off = report["per_optimization"]
+    assert (on["graph_optimizations"], off["graph_optimizations"]) == ("on", "off")
+    assert on["images"] == off["images"] == 40
+    changed = copy.deepcopy(report)
+    changed["per_optimization"][1]["max_abs_error"] = 0.1
+    assert failed(changed) == {"logits_within_tolerance"}
+
+
+def test_errors_are_absolute_and_relative_to_the_largest_logit() -> None:
+    reference = np.array([[2.0, -4.0], [0.0, 0.0]])
+    found = distance(reference + np.array([[0.0, 1.0], [0.5, 0.0]]), reference)
+    assert found["max_abs_error"] == 1.0
+    assert found["mean_abs_error"] == 0.375
+    # A row of zeros has no scale: its absolute error stands.
+    assert found["max_relative_error"] == 0.5
 
 
 def test_measuring_latency_leaves_torchs_threads_as_they_were(

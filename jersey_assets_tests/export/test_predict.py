@@ -113,6 +113,8 @@ def test_a_model_of_someone_else_is_refused(
         ("jersey.image_size", "0"),
         ("jersey.image_size", "６４"),
         ("jersey.resize", "nearest, cropped"),
+        ("jersey.decode", "BGR"),
+        ("jersey.normalize", "pixel / 127.5 - 1"),
     ],
 )
 def test_metadata_that_cannot_be_meant_is_refused_by_name(

@@ -186,6 +186,20 @@ def test_logits_scatter_shows_the_largest_gap() -> None:
     assert len(axes.collections[0].get_offsets()) == 4
 
 
+def test_latency_curves_have_a_panel_for_each_thread_count() -> None:
+    rows = [
+        {"runtime": name, "threads": threads, "batch_size": size, "milliseconds": ms}
+        for name, ms in (("onnxruntime", 2.0), ("PyTorch", 5.0))
+        for threads in (1, 2)
+        for size in (1, 8)
+    ]
+    one, two = figures.latency_curves(rows).axes
+    assert [say_title(one), say_title(two)] == ["1 thread", "2 threads"]
+    assert [line.get_label() for line in two.lines] == ["onnxruntime", "PyTorch"]
+    assert list(two.lines[1].get_xdata()) == [1, 8]
+    assert list(two.lines[1].get_ydata()) == [5.0, 5.0]
+
+
 def test_metadata_values_are_shown_as_text_whatever_is_in_them() -> None:
     counts = {"jersey_color": {"red": 3, "blue": 1}, "a $x_{": {"$\\frac": 2}}
     figure = figures.metadata_distributions(counts)
@@ -204,6 +218,7 @@ def test_metadata_values_are_shown_as_text_whatever_is_in_them() -> None:
         lambda: figures.prediction_grid(np.zeros((0, 4, 4, 3), np.uint8), [], [], []),
         lambda: figures.crop_grid([], []),
         lambda: figures.logits_scatter([], []),
+        lambda: figures.latency_curves([]),
     ],
 )
 def test_nothing_to_show_is_no_error(draw: Callable[[], Figure]) -> None:

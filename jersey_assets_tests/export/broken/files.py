@@ -215,6 +215,19 @@ def a_resize_that_nobody_knows(model):
     return model
 
 
+@broken(GRAPH, "jersey.decode is", LOGITS, BATCH)
+def a_decoder_that_nobody_knows(model):
+    set_property(model, "jersey.decode", "BGR, as OpenCV does")
+    return model
+
+
+@broken(GRAPH, "lacks jersey.recipe_hash, jersey.run_id", LOGITS, BATCH, MAPPING)
+def an_origin_that_is_not_told(model):
+    set_property(model, "jersey.recipe_hash", "")
+    set_property(model, "jersey.run_id", "")
+    return model
+
+
 @broken(GRAPH, "jersey.std is", LOGITS, BATCH)
 def a_deviation_of_zero(model):
     set_property(model, "jersey.std", [0.2, 0.0, 0.2])
