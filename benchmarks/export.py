@@ -56,7 +56,7 @@ def random_checkpoint(name: str) -> Checkpoint:
     torch.manual_seed(0)
     recipe = Recipe.model_validate({"model": name})
     labels = tuple(str(number) for number in range(42))
-    state = build_model(recipe, len(labels)).state_dict()
+    state = build_model(recipe, labels).state_dict()
     half = (0.5, 0.5, 0.5)
     return Checkpoint(recipe, labels, half, half, 1, 0.0, 0.0, state, state)
 

@@ -352,7 +352,7 @@ def test_a_training_starts_from_weights_beside_the_artifacts(
     store = Store(str(tmp_path))
     mapping = store.require("class_mapping").json("labels_mapping.json")
     (tmp_path / "weights").mkdir()
-    network = build_model(Recipe(), len(mapping))
+    network = build_model(Recipe(), list(mapping))
     torch.save(network.state_dict(), tmp_path / "weights" / "start.pt")
     assert train().success
     summary = store.require("trained_checkpoint").json("training.json")

@@ -73,7 +73,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the weights do not fit the recipe's network.
         """
-        model = build_model(self.recipe, len(self.labels))
+        model = build_model(self.recipe, self.labels)
         try:
             model.load_state_dict(self.raw_state_dict if raw else self.state_dict)
         except RuntimeError as error:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -195,7 +195,7 @@ class _Job:
         std = three_channels(self.statistics["std"])
         module = TrainingModule(
             recipe,
-            len(self.labels),
+            self.labels,
             mean,
             std,
             len(loaders[0]),
@@ -221,9 +221,8 @@ class _Job:
         ):
             trainer = pl.Trainer(
                 max_epochs=recipe.epochs,
-                precision=recipe.precision,
+                precision=_precision(recipe),
                 accumulate_grad_batches=recipe.accumulate,
-                gradient_clip_val=recipe.gradient_clip or None,
                 callbacks=[
                     FiniteLoss(),
                     FreezeBackbone(recipe.freeze_epochs),
@@ -246,9 +245,10 @@ class _Job:
                 default_root_dir=self.work.folder,
             )
             log.info(
-                "training %s on %s: %d crops, %d classes, %d batches per epoch",
+                "training %s on %s in %s: %d crops, %d classes, %d batches per epoch",
                 recipe.model,
                 trainer.strategy.root_device,
+                trainer.precision,
                 len(train),
                 module.num_classes,
                 len(loaders[0]),
@@ -257,6 +257,18 @@ class _Job:
             trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
         if keeper.asked_to_stop:
             raise Interrupted("training was interrupted; the next run has its result")
+
+
+def _precision(recipe: Recipe) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    """The recipe's arithmetic, `auto` decided by the processor that will train."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities()
+        native = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+    return "bf16-mixed" if native else "32-true"
 
 
 def _strategy(recipe: Recipe) -> str:
@@ -304,6 +316,7 @@ def _result(
             network, frozen=recipe.freeze_epochs >= len(state.epochs)
         ),
         "device": state.device,
+        "precision": _precision(recipe),
         **{name: value for name, value in facts.items() if name.startswith("peak_")},
         "draws": dict(zip(checkpoint.labels, draws, strict=True)),
         "kept": [

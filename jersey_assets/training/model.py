@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 
+import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
 from jersey_assets.training.recipe import Recipe
 
+_STAGES = ((32, 1), (64, 2), (128, 2), (256, 2))
+"""Channels and residual blocks of each stage, which halves the resolution."""
+
 _PLACES = (2, 4)
 
 
-def build_model(recipe: Recipe, num_classes: int) -> nn.Module:
+def build_model(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
     """Builds the recipe's network with random weights from torch's global generator.
 
     Args:
         recipe: names the network and its stem.
-        num_classes: size of the output.
+        labels: the labels, in class order.
 
     Returns:
-        A module from float32 [n, 3, S, S] to logits [n, num_classes].
+        A module from float32 [n, 3, S, S] to logits [n, classes].
     """
     if recipe.model == "jerseynet":
-        return JerseyNet(num_classes)
+        return JerseyNet(labels)
     model: nn.Module = torchvision.models.get_model(
-        recipe.model, weights=None, num_classes=num_classes
+        recipe.model, weights=None, num_classes=len(labels)
     )
     if recipe.stem == "small":
         # 7x7 stride 2 and max pooling leave 16 x 16 of a 64-px crop before the first
@@ -36,29 +41,58 @@ def build_model(recipe: Recipe, num_classes: int) -> nn.Module:
 
 
 class JerseyNet(nn.Module):
-    """A residual network for crops of some 64 px on CPUs: 1/8 of ResNet18's work.
+    """A residual network for crops of some 64 px on CPUs: 1/4 of ResNet18's work.
 
-    Few and wide layers, after the fast CIFAR-10 networks (ResNet-9 of D. Page's
-    DAWNBench entry): resolution falls to a quarter within two layers, since a crop
-    is itself enlarged from some 30 px, and each width has one residual block.
+    Few and narrow layers, after the fast CIFAR-10 networks (ResNet-9 of D. Page's
+    DAWNBench entry): the first layer halves the resolution, since a crop is itself
+    enlarged from some 30 px, and each width has one or two residual blocks.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        """Makes the layers for this number of classes."""
+    def __init__(self, labels: Sequence[str]) -> None:
+        """Makes the layers for these labels, in class order."""
         super().__init__()
-        widths = (32, 64, 128, 256)
-        layers: list[nn.Module] = [_conv(3, widths[0], stride=2)]
-        for before, width in itertools.pairwise(widths):
-            layers += [_conv(before, width, stride=2), _Residual(width)]
+        layers: list[nn.Module] = []
+        before = 3
+        for width, residuals in _STAGES:
+            layers.append(_conv(before, width, stride=2))
+            layers += [_Residual(width) for _ in range(residuals)]
+            before = width
         self.features = nn.Sequential(*layers)
         # Keeps where in the crop a shape was seen: 12 and 21 hold the same digits.
         self.pool = nn.AdaptiveAvgPool2d(_PLACES)
-        self.head = nn.Linear(widths[-1] * _PLACES[0] * _PLACES[1], num_classes)
+        self.head = SpelledLinear(before * _PLACES[0] * _PLACES[1], labels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps float [n, 3, S, S] to logits [n, num_classes]."""
+        """Maps float [n, 3, S, S] to logits [n, classes]."""
         logits: Tensor = self.head(self.pool(self.features(images)).flatten(1))
         return logits
+
+
+class SpelledLinear(nn.Linear):
+    """A linear layer in which labels share what is written in them.
+
+    A label's weights are its own plus those of its characters, each at its place from
+    the right: 26 learns from all that is seen of 2x and of x6. It is still one linear
+    map, so that nothing is added to what a trained model can express or costs.
+    """
+
+    incidence: Tensor
+
+    def __init__(self, features: int, labels: Sequence[str]) -> None:
+        """Makes the layer for labels in class order."""
+        super().__init__(features, len(labels))
+        longest = max(map(len, labels), default=0)
+        spelled = [set(enumerate(label.rjust(longest))) for label in labels]
+        written = sorted(set().union(*spelled))
+        incidence = torch.tensor([[float(c in s) for c in written] for s in spelled])
+        # Known from the labels, so that no file needs to hold it.
+        self.register_buffer("incidence", incidence, persistent=False)
+        self.character_weight = nn.Parameter(torch.zeros(len(written), features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps float [n, features] to logits [n, classes]."""
+        weight = self.weight + self.incidence @ self.character_weight
+        return F.linear(features, weight, self.bias)
 
 
 class _Residual(nn.Module):

@@ -26,7 +26,7 @@ class TrainingModule(pl.LightningModule):
     def __init__(
         self,
         recipe: Recipe,
-        num_classes: int,
+        labels: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
         batches_per_epoch: int,
@@ -34,10 +34,10 @@ class TrainingModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.num_classes = num_classes
+        self.num_classes = num_classes = len(labels)
         self.normalization = mean, std
         self.steps = recipe.epochs * math.ceil(batches_per_epoch / recipe.accumulate)
-        network = build_model(recipe, num_classes)
+        network = build_model(recipe, labels)
         self.model = network.to(memory_format=torch.channels_last)
         self.loss = ClassificationLoss(recipe, class_weights)
         top5 = min(5, num_classes)
@@ -64,7 +64,9 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         images, targets = map(self._own, batch)
         if len(targets):
-            logits = self._logits(images).float()
+            # In full precision, as everybody will see the weights at work later.
+            with torch.autocast(images.device.type, enabled=False):
+                logits = self._logits(images)
             loss = F.cross_entropy(logits, targets)
             self.valid_loss.update(loss, weight=len(targets))
             self.valid_top1.update(logits, targets)
@@ -93,11 +95,18 @@ class TrainingModule(pl.LightningModule):
                 {"params": rest, "weight_decay": 0.0},
             ],
             lr=self.recipe.learning_rate,
-            # In mixed precision Lightning cannot clip a fused optimizer's gradients.
-            fused=self.recipe.precision == "32-true",
+            # A fused optimizer would undo float16's loss scaling after the clipping.
+            fused=self.trainer.precision != "16-mixed",
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """Clips as Lightning would, which it refuses to do with a fused optimizer."""
+        if self.recipe.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(
+                self.model.parameters(), self.recipe.gradient_clip, foreach=True
+            )
 
     def _learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to zero, as a share of the top."""

@@ -187,8 +187,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         "written; the others as well to that tracker, on this machine (wandb: "
         "offline); each is an extra of the package",
     )
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "32-true", description="arithmetic of the step, as Lightning names it"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        "auto",
+        description="arithmetic of the step, as Lightning names it; auto = bf16-mixed "
+        "where the processor computes in bfloat16, else 32-true",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and noise")
     augmentation: Augmentation = Field(

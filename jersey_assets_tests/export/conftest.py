@@ -114,7 +114,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A recipe's network in a checkpoint file that was written and read."""
     torch.manual_seed(2)
     recipe = Recipe(image_size=64)
-    made = make_checkpoint(Checkpoint, build_model(recipe, len(LABELS)), 64)
+    made = make_checkpoint(Checkpoint, build_model(recipe, LABELS), 64)
     path = tmp_path_factory.mktemp("checkpoint") / "model.ckpt"
     made.save(path)
     return load_checkpoint(path)

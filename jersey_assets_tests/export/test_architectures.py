@@ -82,7 +82,7 @@ def test_a_recipes_network_keeps_the_contract(
 ) -> None:
     recipe = Recipe(**settings)
     torch.manual_seed(3)
-    weights = warmed(build_model(recipe, len(LABELS)), recipe.image_size)
+    weights = warmed(build_model(recipe, LABELS), recipe.image_size)
     raw = {k: v * 1.01 if v.is_floating_point() else v for k, v in weights.items()}
     checkpoint = replace(resnet, recipe=recipe, state_dict=weights, raw_state_dict=raw)
     check(checkpoint, tmp_path)

@@ -104,7 +104,7 @@ def test_speed_and_memory_are_measured(observed: Training) -> None:
 @pytest.mark.parametrize("model", ["jerseynet", "resnet18", "resnet50"])
 def test_layers_add_up_to_the_whole(model: str) -> None:
     recipe = Recipe.model_validate({"model": model})
-    made = describe_model(build_model(recipe, 7).eval(), 64)
+    made = describe_model(build_model(recipe, "0123456").eval(), 64)
     for column in ("parameters", "flops"):
         assert sum(row[column] for row in made["layers"]) == made[column]
     assert made["layers"][-1]["output"] == "7"

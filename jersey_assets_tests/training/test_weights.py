@@ -29,6 +29,9 @@ from jersey_assets_tests.training.conftest import SIZE, STATISTICS
 KNOBS = {"image_size": SIZE, "batch_size": 32, "learning_rate": 0.002}
 
 
+HEAD = ("head.weight", "head.bias", "head.character_weight")
+
+
 def serve(content: object) -> Any:
     """Reads as a store with one file would."""
     file = io.BytesIO()
@@ -134,7 +137,7 @@ def test_torchvisions_weights_are_taken_but_for_stem_and_head(
     )
     found = pretrained(recipe, serve(state))
     assert found is not None
-    network = build_model(recipe, 12)
+    network = build_model(recipe, "abcdefghijkl")
     match = found.put_into(network, tuple("abcdefghijkl"))
     assert match.left == left
     assert len(match.taken) + len(left) == len(state)
@@ -145,12 +148,12 @@ def test_torchvisions_weights_are_taken_but_for_stem_and_head(
 def test_a_head_for_other_labels_starts_at_random(
     start: Pretrained, labels: list[str]
 ) -> None:
-    network = build_model(Recipe(), len(labels))
+    network = build_model(Recipe(), labels)
     assert start.match(network, tuple(labels)).left == ()
     others = tuple(reversed(labels))
-    assert start.match(network, others).left == ("head.weight", "head.bias")
-    fewer = build_model(Recipe(), 3)
-    assert start.match(fewer, ("1", "2", "3")).left == ("head.weight", "head.bias")
+    assert start.match(network, others).left == HEAD
+    fewer = build_model(Recipe(), ["1", "2", "3"])
+    assert start.match(fewer, ("1", "2", "3")).left == HEAD
 
 
 def test_weights_of_another_network_are_refused(
