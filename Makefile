@@ -22,7 +22,7 @@ READY := .venv/.ready
 HOME_READY := $(DAGSTER_HOME)/dagster.yaml
 
 .PHONY: setup materialize test test-slow ui bench bench-front-door bench-annotations \
-  bench-export clean help
+  bench-export bench-training clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
@@ -46,13 +46,17 @@ test-slow: $(READY)
 ui: $(READY) $(HOME_READY) | $(SAMPLE)
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-bench: bench-front-door bench-annotations bench-export
+bench: bench-front-door bench-annotations bench-export bench-training
 
 bench-front-door: $(READY)
 	$(BIN)/python -m benchmarks.front_door
 
 bench-annotations: $(READY)
 	$(BIN)/python -m benchmarks.annotations
+
+# BENCH_DATA: dataset roots to train on, a drawn one where none is named.
+bench-training: $(READY)
+	$(BIN)/python -m benchmarks.training $(addprefix --data ,$(BENCH_DATA))
 
 # With CHECKPOINT=model.ckpt, what int8 changes on the dataset in DATA as well.
 bench-export: $(READY)

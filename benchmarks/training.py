@@ -1,0 +1,321 @@
+"""How well, how fast and how evenly the default recipe trains.
+
+`python -m benchmarks.training [accuracy|speed] [--data ROOT …] [--seeds N]
+[--recipe JSON] [--fill-to N] [--out DIR]`
+
+accuracy: trains from scratch on each dataset (conflicts resolved by `prefer_number`)
+with each seed; prints top-1 of the averaged weights on valid, and on test where there
+is one, with wall seconds, their mean and spread, and draws top-1 against seconds.
+Without --data a drawn dataset is used.
+
+speed: images/s of whole training steps with ResNet18 at 64 and 224 px, augmentation
+and averaging included, beside (a) a plain PyTorch loop with the same model and
+optimizer on one ready batch, and (b) the same steps fed by per-sample torchvision v2
+transforms on PIL images; rounds in turn, medians. Then the share of a step that the
+averaging takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jersey_assets.annotations.rules import Rules
+from jersey_assets.annotations.validation import validate
+from jersey_assets.labels.filling import Filling, draw_missing
+from jersey_assets.labels.mapping import class_mapping
+from jersey_assets.labels.statistics import dataset_statistics
+from jersey_assets.plots.png import save_png
+from jersey_assets.rendering.dataset import render_dataset
+from jersey_assets.training.augment import augment
+from jersey_assets.training.crops import Crops, load_crops, load_drawn, normalize
+from jersey_assets.training.ema import ExponentialMovingAverage, ramped_decay
+from jersey_assets.training.evaluation import evaluate
+from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.model import build_model
+from jersey_assets.training.recipe import Recipe
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset, ready to train on."""
+
+    name: str
+    labels: list[str]
+    splits: dict[str, Crops]
+    drawn: Crops
+    statistics: dict[str, Any]
+
+
+def load(root: Path, recipe: Recipe, fill_to: int) -> Data:
+    """Validates, counts, draws and decodes, as the graph does."""
+    table = validate(root, Rules(conflict_policy="prefer_number")).validated
+    mapping = class_mapping(table)
+    size = recipe.image_size
+    counts = table.loc[table["split"] == "train", "label"].value_counts()
+    wanted = {label: int(counts[label]) for label in mapping}
+    drawn = draw_missing(Filling(fill_to=fill_to), wanted, lambda _: None)
+    return Data(
+        root.name,
+        list(mapping),
+        {
+            str(split): load_crops(root, rows, mapping, size)
+            for split, rows in table.groupby("split", observed=True)
+        },
+        load_drawn(drawn, mapping, size),
+        dataset_statistics(root, table),
+    )
+
+
+def train(data: Data, recipe: Recipe) -> Training:
+    """Trains once, saying each epoch."""
+    return fit(
+        recipe,
+        data.labels,
+        data.splits["train"] + data.drawn,
+        data.splits["valid"],
+        data.statistics,
+        lambda epoch, epochs: print(f"  {epoch.line(epochs)}", flush=True),
+    )
+
+
+def bench_accuracy(
+    roots: list[Path], recipe: Recipe, seeds: int, fill_to: int, out: Path
+) -> None:
+    """Each dataset with each seed."""
+    for root in roots:
+        data = load(root, recipe, fill_to)
+        histories, valid, test, seconds = [], [], [], []
+        print(
+            f"\n{data.name}: {len(data.splits['train']):,} train crops, "
+            f"{len(data.drawn):,} drawn ones added, {len(data.labels)} labels"
+        )
+        for seed in range(recipe.seed, recipe.seed + seeds):
+            started = time.monotonic()
+            made = train(data, recipe.model_copy(update={"seed": seed}))
+            seconds.append(time.monotonic() - started)
+            histories.append(made.history)
+            valid.append(made.checkpoint.valid_top1)
+            last = made.history["valid_top1"].iloc[-1]
+            line = f"seed {seed}: valid {valid[-1]:.2%} (last epoch {last:.2%})"
+            if "test" in data.splits:
+                test.append(evaluate(made.checkpoint, "test", data.splits["test"]).top1)
+                line += f", test {test[-1]:.2%}"
+            speed = made.summary["images_per_second"]
+            print(
+                f"{line}, {seconds[-1]:.0f} s, {speed:.0f} images/s, "
+                f"{made.summary['device']} {made.summary['precision']}",
+                flush=True,
+            )
+        for split, scores in (("valid", valid), ("test", test)):
+            if scores:
+                spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+                print(
+                    f"{data.name} {split}: mean {statistics.mean(scores):.2%}, sd "
+                    f"{spread:.2%}, {len(scores)} seeds, "
+                    f"{statistics.mean(seconds):.0f} s each"
+                )
+        save_png(_against_seconds(data.name, histories), out / f"{data.name}.png")
+        print(f"picture: {out / data.name}.png")
+
+
+def _against_seconds(name: str, histories: list[pd.DataFrame]) -> Figure:
+    figure = Figure(figsize=(7, 4))
+    axes = figure.subplots()
+    for seed, history in enumerate(histories):
+        axes.plot(history["seconds"], history["valid_top1"], label=f"seed {seed}")
+    axes.set(xlabel="seconds", ylabel="valid top-1 (averaged weights)", title=name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def bench_speed(recipe: Recipe) -> None:
+    """Ours, the bare loop and the per-sample way, in turn."""
+    for size, batch, steps in ((64, 64, 6), (224, 16, 2)):
+        chosen = recipe.model_copy(
+            update={"model": "resnet18", "image_size": size, "batch_size": batch}
+        )
+        images = torch.randint(0, 256, (batch * 2, 3, size, size), dtype=torch.uint8)
+        targets = torch.randint(0, 42, (batch * 2,))
+        ways = {
+            "ours": _our_steps(chosen, images, targets),
+            "(a) bare loop, ready batch": _bare_steps(chosen, images, targets),
+            "(b) torchvision v2 per sample": _reference_steps(chosen, images, targets),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in ways}
+        for step in ways.values():
+            step()
+        for _ in range(ROUNDS):
+            for name, step in ways.items():
+                started = time.perf_counter()
+                for _ in range(steps):
+                    step()
+                rates[name].append(steps * batch / (time.perf_counter() - started))
+        print(f"\nResNet18, {size} px, batches of {batch}, {_precision(chosen)}")
+        ours = statistics.median(rates["ours"])
+        for name, values in rates.items():
+            rate = statistics.median(values)
+            print(f"  {name:32} {rate:8.1f} images/s  ours is {ours / rate:.2f} x")
+        share = _averaging_share(chosen, images[:batch], targets[:batch])
+        print(f"  averaging takes {share:.1%} of a step")
+
+
+def _precision(recipe: Recipe) -> torch.dtype:
+    able = torch.cpu.get_capabilities()
+    native = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+    return torch.bfloat16 if native else torch.float32
+
+
+class _Stepper:
+    """A network with its optimizer, and one step of them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        torch.manual_seed(0)
+        network = build_model(recipe, [str(n) for n in range(42)])
+        self.network = network.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+        self.dtype = _precision(recipe)
+
+    def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Forward, backward, update."""
+        mixed = self.dtype is torch.bfloat16
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            logits = self.network(inputs.contiguous(memory_format=torch.channels_last))
+            loss = torch.nn.functional.cross_entropy(logits.float(), targets)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
+def _our_steps(
+    recipe: Recipe, images: torch.Tensor, targets: torch.Tensor
+) -> Callable[[], None]:
+    """Batch, augmentation, step, clipping left out, averaging."""
+    stepper = _Stepper(recipe)
+    average = [p.detach().clone() for p in stepper.network.parameters()]
+    numbers = iter(range(10**9))
+
+    def step() -> None:
+        number = next(numbers)
+        generator = torch.Generator().manual_seed(number)
+        chosen = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
+        crops = augment(images[chosen], recipe.augmentation, generator)
+        half = (0.5, 0.5, 0.5)
+        stepper.step(normalize(crops, half, half), targets[chosen])
+        weight = 1 - ramped_decay(number, recipe.ema_decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(average, list(stepper.network.parameters()), weight)
+
+    return step
+
+
+def _bare_steps(
+    recipe: Recipe, images: torch.Tensor, targets: torch.Tensor
+) -> Callable[[], None]:
+    """The limit: nothing but the network."""
+    stepper = _Stepper(recipe)
+    half = (0.5, 0.5, 0.5)
+    inputs = normalize(images[: recipe.batch_size], half, half)
+    return lambda: stepper.step(inputs, targets[: recipe.batch_size])
+
+
+def _reference_steps(
+    recipe: Recipe, images: torch.Tensor, targets: torch.Tensor
+) -> Callable[[], None]:
+    """Transforms on one PIL image at a time, as most trainers have them."""
+    from torchvision.transforms import v2
+
+    stepper = _Stepper(recipe)
+    pictures = [Image.fromarray(i.permute(1, 2, 0).numpy()) for i in images]
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(recipe.image_size, scale=(0.7, 1.0)),
+            v2.RandomAffine(8, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=8),
+            v2.RandomPerspective(0.15, p=0.5),
+            v2.ColorJitter(0.3, 0.3, 0.3),
+            v2.RandomApply([v2.GaussianBlur(3)], p=0.2),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.5] * 3, [0.5] * 3),
+            v2.RandomErasing(0.1),
+        ]
+    )
+    rng = np.random.default_rng(0)
+
+    def step() -> None:
+        chosen = rng.permutation(len(pictures))[: recipe.batch_size].tolist()
+        inputs = torch.stack([transform(pictures[index]) for index in chosen])
+        stepper.step(inputs, targets[chosen])
+
+    return step
+
+
+def _averaging_share(
+    recipe: Recipe, images: torch.Tensor, targets: torch.Tensor
+) -> float:
+    """Seconds of the callback's own update beside a bare step."""
+    import lightning.pytorch as pl
+
+    stepper = _Stepper(recipe)
+    step = _bare_steps(recipe, images, targets)
+    averaging = ExponentialMovingAverage(recipe.ema_decay)
+    module = pl.LightningModule()
+    module.model = stepper.network
+    averaging.setup(pl.Trainer(logger=False), module, "fit")
+    average = averaging._average_model
+    assert average is not None
+    steps, updates = [], []
+    for _ in range(ROUNDS * 2):
+        started = time.perf_counter()
+        step()
+        steps.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        average.update_parameters(module)
+        updates.append(time.perf_counter() - started)
+    update = statistics.median(updates)
+    return update / (statistics.median(steps) + update)
+
+
+def main() -> None:
+    """Runs what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("accuracy", "speed"))
+    parser.add_argument("--data", type=Path, action="append", help="dataset root")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--recipe", type=json.loads, default={}, help="knobs, as JSON")
+    parser.add_argument("--fill-to", type=int, default=0, help="draw rare labels")
+    parser.add_argument("--out", type=Path, default=Path("artifacts/benchmarks"))
+    options = parser.parse_args()
+    recipe = Recipe.model_validate(options.recipe)
+    options.out.mkdir(parents=True, exist_ok=True)
+    print(f"{len(os.sched_getaffinity(0))} cores, torch {torch.__version__}")
+    if options.what != "speed":
+        with tempfile.TemporaryDirectory() as scratch:
+            roots = options.data
+            if not roots:
+                roots = [Path(scratch) / "drawn"]
+                render_dataset(roots[0], train=1200, valid=200, test=200, seed=0)
+            bench_accuracy(roots, recipe, options.seeds, options.fill_to, options.out)
+    if options.what != "accuracy":
+        bench_speed(recipe)
+
+
+if __name__ == "__main__":
+    main()
