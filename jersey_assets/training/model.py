@@ -96,16 +96,19 @@ class SpelledLinear(nn.Linear):
 
 
 class _Residual(nn.Module):
-    """Two convolutions beside the identity, silent at the start of training."""
+    """Two convolutions beside the identity, silent at the start of training.
+
+    The second has no ReLU of its own: behind a silent normalization it would let no
+    gradient through, and the block would stay silent for ever.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(_conv(width, width), _conv(width, width))
+        self.layers = nn.Sequential(_conv(width, width), _conv(width, width)[:2])
         nn.init.zeros_(self.layers[1][1].weight)  # type: ignore[index]
 
     def forward(self, maps: Tensor) -> Tensor:
-        added: Tensor = maps + self.layers(maps)
-        return added
+        return F.relu(maps + self.layers(maps))
 
 
 def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:

@@ -39,3 +39,17 @@ def test_labels_learn_from_each_others_characters_by_place() -> None:
         scores = dict(zip(LABELS, head(torch.ones(1, 3))[0].tolist(), strict=True))
     # "26" shares its 6 with "6", and no character at its place with "62" or "".
     assert scores == {"": 0, "2": 0, "62": 0, "6": 3, "26": 6}
+
+
+def test_every_parameter_of_jerseynet_learns_within_two_steps() -> None:
+    torch.manual_seed(0)
+    network = build_model(Recipe(), LABELS)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    images, targets = torch.randn(8, 3, 64, 64), torch.arange(8) % len(LABELS)
+    for _ in range(2):  # a silent block lets its own weights learn after one step
+        optimizer.zero_grad()
+        F.cross_entropy(network(images), targets).backward()
+        optimizer.step()
+    for name, parameter in network.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
