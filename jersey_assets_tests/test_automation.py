@@ -111,7 +111,7 @@ def test_a_tick_tells_the_graph_what_is_on_disk(sensor: Sensor) -> None:
 
 def test_the_jobs_cover_the_graph_and_the_annotations() -> None:
     whole = defs.resolve_job_def("retrain").asset_layer.selected_asset_keys
-    assert len(whole) == 10
+    assert len(whole) == 11
     part = defs.resolve_job_def("validate_annotations").asset_layer.selected_asset_keys
     assert {key.to_user_string() for key in part} == {
         "validated_annotations",

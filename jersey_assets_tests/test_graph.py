@@ -32,6 +32,7 @@ ALL_ASSETS = {
     "rejected_annotations",
     "class_mapping",
     "dataset_statistics",
+    "rendered_crops",
     "trained_checkpoint",
     "evaluation_report",
     "onnx_model",
@@ -44,6 +45,7 @@ FILES = {
     "rejected_annotations": {"rejected.parquet"},
     "class_mapping": {"labels_mapping.json"},
     "dataset_statistics": {"statistics.json", "classes.png", "sizes.png"},
+    "rendered_crops": {"crops.parquet"},
     "trained_checkpoint": {
         "model.ckpt",
         "training.json",
