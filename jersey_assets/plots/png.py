@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 FILE_DPI = 120
-# (dots per inch, palette size or None for true colour), best first. Fewer dots than
-# the last, and tick labels are no longer legible.
+# (dots per inch, palette size), best first. Fewer dots than the last, and tick labels
+# are no longer legible.
 _SMALLER = (
-    (120, None),
     (120, 256),
     (120, 64),
     (100, 128),
@@ -46,14 +45,15 @@ def shrink_png(png: bytes, max_bytes: int = 60_000) -> bytes:
     Raises:
         PlotError: even the smallest legible form has more bytes.
     """
+    if len(png) <= max_bytes:
+        return png
     whole = Image.open(io.BytesIO(png)).convert("RGB")
     for dpi, colors in _SMALLER:
         size = [max(1, round(side * dpi / FILE_DPI)) for side in whole.size]
         image = whole.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-        if colors is not None:
-            image = image.quantize(colors, dither=Image.Dither.NONE)
+        image = image.quantize(colors, dither=Image.Dither.NONE)
         stream = io.BytesIO()
-        image.save(stream, "PNG", optimize=True)
+        image.save(stream, "PNG")
         if stream.tell() <= max_bytes:
             return stream.getvalue()
     raise PlotError(
