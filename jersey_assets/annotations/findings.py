@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from jersey_assets.annotations.files import AnnotationFile
 from jersey_assets.annotations.jsonl import Fault
 
+RESOLVED = "resolved by prefer_number"
+"""Begins the message of a conflict that the policy has settled."""
+
 _BATCH = 20_000
 _TEXT = pa.large_string()
 SCHEMA = pa.schema(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from jersey_assets.annotations import leakage
 from jersey_assets.annotations.files import SPLIT_FOLDERS, SPLITS
+from jersey_assets.annotations.findings import RESOLVED
 from jersey_assets.annotations.jsonl import Fault, shorten
 from jersey_assets.annotations.ledger import Ledger
 from jersey_assets.annotations.progress import Progress
@@ -94,7 +95,7 @@ def _set_conflict_aside(ledger: Ledger, rules: Rules, group: list[int]) -> None:
 def _resolved(ledger: Ledger, kept: int) -> Fault:
     return Fault(
         "label.conflict",
-        f"resolved by prefer_number: {ledger.label_of(kept)} at {ledger.place(kept)} "
+        f"{RESOLVED}: {ledger.label_of(kept)} at {ledger.place(kept)} "
         "is kept; remove this row",
         "suffix",
         '""',

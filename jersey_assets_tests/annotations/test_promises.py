@@ -241,3 +241,14 @@ def test_progress_is_heard_at_a_bounded_rate(
     heard.clear()
     validate(good.root, Rules(), heard.append)
     assert heard == []
+
+
+def test_copies_with_two_labels_count_as_conflicts(good: Dataset) -> None:
+    for n in range(6):
+        data = (good.root / f"train/crops/{n}.png").read_bytes()
+        good.image(f"train/crops/copy{n}.png", data)
+        good.lines(TRAIN, [row(f"crops/copy{n}.png", "99")])
+    _, found = judged(good)
+    verdict = found["no_conflicting_labels"]
+    assert verdict.facts["rows"] == 12
+    assert not verdict.passed
