@@ -46,17 +46,22 @@ def run_graph(
     artifacts: Path | str,
     instance: dg.DagsterInstance,
     recipe: Mapping[str, Any] = TINY_RECIPE,
+    until: str = "",
     **dataset: Any,
 ) -> dg.ExecuteInProcessResult:
-    """Materializes the whole graph in this process."""
+    """Materializes the whole graph in this process, or what leads to one asset."""
+    wanted = dg.AssetSelection.assets(*filter(None, ["rejected_annotations", until]))
     return dg.materialize(
         [*ASSETS, *CHECKS],
+        selection=wanted.upstream() if until else None,
         instance=instance,
         resources={
             "dataset": Dataset(root=str(data), **dataset),
             "artifacts": Artifacts(root=str(artifacts)),
         },
-        run_config={"ops": {"trained_checkpoint": {"config": dict(recipe)}}},
+        run_config={"ops": {"trained_checkpoint": {"config": dict(recipe)}}}
+        if until in ("", "trained_checkpoint", "evaluation_report")
+        else None,
         raise_on_error=False,
     )
 

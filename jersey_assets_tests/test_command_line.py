@@ -49,7 +49,7 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def materialize(
-    data: Path, artifacts: Path, home: Path, *config: Path
+    data: Path, artifacts: Path, home: Path, *config: Path, select: str = "*"
 ) -> subprocess.CompletedProcess[str]:
     options = [text for path in config for text in ("-c", str(path))]
     return run(
@@ -57,7 +57,7 @@ def materialize(
         "asset",
         "materialize",
         "--select",
-        "*",
+        select,
         "-m",
         "jersey_assets.definitions",
         *options,
@@ -128,7 +128,9 @@ def test_a_second_config_is_laid_over_the_preset(
     refused = materialize(data, artifacts, home, preset)
     assert refused.returncode == 1
     overlay = ROOT / "presets" / "prefer_number.yaml"
-    accepted = materialize(data, artifacts, home, preset, overlay)
+    accepted = materialize(
+        data, artifacts, home, preset, overlay, select="+trained_checkpoint"
+    )
     assert accepted.returncode == 0, accepted.stdout
 
 

@@ -200,7 +200,7 @@ def test_a_run_that_nothing_changed_for_does_nothing_new(
 def test_the_annotations_are_linked_to_the_files_that_the_run_read(
     rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    run_graph(rendered, tmp_path, instance)
+    run_graph(rendered, tmp_path, instance, until="validated_annotations")
     summary = Store(str(tmp_path)).require("validated_annotations").json("summary.json")
     for asset in ("validated_annotations", "rejected_annotations"):
         event = instance.get_latest_materialization_event(dg.AssetKey(asset))
@@ -221,10 +221,10 @@ def test_relabelling_one_crop_retrains(
     data: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     artifacts = tmp_path / "artifacts"
-    run_graph(data, artifacts, instance)
+    run_graph(data, artifacts, instance, until="trained_checkpoint")
     before = Store(str(artifacts)).require("trained_checkpoint")
     rewrite(data, "train", lambda n, row: row | {"suffix": "8"} if n == 3 else row)
-    assert run_graph(data, artifacts, instance).success
+    assert run_graph(data, artifacts, instance, until="trained_checkpoint").success
     after = Store(str(artifacts)).require("trained_checkpoint")
     assert after.version != before.version
     fingerprint = "dataset_fingerprint"
@@ -235,11 +235,11 @@ def test_a_crop_replaced_behind_the_same_annotations_is_seen(
     data: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     artifacts = tmp_path / "artifacts"
-    run_graph(data, artifacts, instance)
+    run_graph(data, artifacts, instance, until="validated_annotations")
     before = Store(str(artifacts)).require("validated_annotations")
     first, second = sorted((data / "train" / "crops").iterdir())[:2]
     first.write_bytes(second.read_bytes())
-    run_graph(data, artifacts, instance)
+    run_graph(data, artifacts, instance, until="validated_annotations")
     assert Store(str(artifacts)).require("validated_annotations") != before
 
 
@@ -248,7 +248,7 @@ def test_a_label_that_the_evaluated_split_lacks_is_reported_as_such(
 ) -> None:
     rewrite(data, "test", lambda n, row: None if row["suffix"] == "8" else row)
     artifacts = tmp_path / "artifacts"
-    assert run_graph(data, artifacts, instance).success
+    assert run_graph(data, artifacts, instance, until="evaluation_report").success
     report = Store(str(artifacts)).require("evaluation_report").json("report.json")
     assert report["per_class"]["8"] == {"images": 0, "top1": None}
 
