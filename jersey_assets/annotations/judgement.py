@@ -40,10 +40,10 @@ def set_conflicts_aside(ledger: Ledger, rules: Rules) -> None:
     """
     labelled = np.flatnonzero((ledger.label >= 0) & (ledger.crop >= 0))
     _set_conflicts_aside(ledger, rules, labelled, ledger.crop[labelled])
-    standing = labelled[~ledger.aside[labelled]]
-    picture = ledger.picture[ledger.crop[standing]]
-    key = picture * len(SPLITS) + ledger.split[standing]
-    _set_conflicts_aside(ledger, rules, standing, key)
+    copied = _are_shared(ledger.picture)
+    copies = labelled[copied[ledger.crop[labelled]] & ~ledger.aside[labelled]]
+    key = ledger.picture[ledger.crop[copies]] * len(SPLITS) + ledger.split[copies]
+    _set_conflicts_aside(ledger, rules, copies, key)
 
 
 def _set_conflicts_aside(
