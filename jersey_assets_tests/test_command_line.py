@@ -129,7 +129,12 @@ def test_a_second_config_is_laid_over_the_preset(
     assert refused.returncode == 1
     overlay = ROOT / "presets" / "prefer_number.yaml"
     accepted = materialize(
-        data, artifacts, home, preset, overlay, select="+trained_checkpoint"
+        data,
+        artifacts,
+        home,
+        preset,
+        overlay,
+        select="validated_annotations,rejected_annotations,class_mapping",
     )
     assert accepted.returncode == 0, accepted.stdout
 
