@@ -40,6 +40,7 @@ _HEADLINES = {
     ),
     "onnx_model": (("megabytes", "{} MB"),),
     "parity_report": (("max_abs_error", "largest logit error {:.1e}"),),
+    "int8_model": (("int8_top1", "top-1 {:.1%}"),),
     "released_model": (("version", "{}"),),
 }
 
