@@ -181,7 +181,11 @@ class _Job:
     def run_stored(self, stored: Path, report: Callable[[Epoch], None]) -> None:
         """Runs it on crops that another process has stored."""
         train, valid = (
-            Crops(**torch.load(stored.with_suffix(f".{name}"), mmap=True))
+            Crops(
+                **torch.load(
+                    stored.with_suffix(f".{name}"), mmap=True, weights_only=True
+                )
+            )
             for name in ("train", "valid")
         )
         self.run(train, valid, report)

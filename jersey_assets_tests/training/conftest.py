@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,16 @@ from jersey_assets.training.recipe import Recipe
 
 SIZE = 32
 STATISTICS = {"mean": [0.45, 0.43, 0.42], "std": [0.25, 0.24, 0.24]}
+
+
+class Hostile:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.target),)
 
 
 @pytest.fixture(scope="session")

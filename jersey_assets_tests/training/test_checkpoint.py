@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
@@ -11,16 +10,7 @@ import torch
 
 from jersey_assets.training.checkpoint import CheckpointError, load_checkpoint
 from jersey_assets.training.fit import Training
-
-
-class Hostile:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.target),)
+from jersey_assets_tests.training.conftest import Hostile
 
 
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(

@@ -24,7 +24,7 @@ from jersey_assets.training.model import build_model
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.weights import Pretrained, pretrained
-from jersey_assets_tests.training.conftest import SIZE, STATISTICS
+from jersey_assets_tests.training.conftest import SIZE, STATISTICS, Hostile
 
 KNOBS = {"image_size": SIZE, "batch_size": 32, "learning_rate": 0.002}
 
@@ -162,14 +162,6 @@ def test_weights_of_another_network_are_refused(
     recipe = Recipe(model="resnet18", weights="earlier", image_size=SIZE, epochs=1)
     with pytest.raises(TrainingError, match=r"fits \d of 122 tensors"):
         fit(recipe, labels, train, valid, STATISTICS, lambda *_: None, weights=start)
-
-
-class Hostile:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.target),)
 
 
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(
