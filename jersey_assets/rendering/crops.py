@@ -105,8 +105,8 @@ def render_crop(
 
 
 def _choose_view(cloth: Cloth, name: str, rng: np.random.Generator) -> View:
-    scale = rng.uniform(20, 33)
-    roll = np.radians(np.clip(rng.normal(0, 6), -16, 16))
+    scale = rng.uniform(17, 33)
+    roll = np.radians(np.clip(rng.normal(0, 9), -25, 25))
     radius = rng.uniform(1.1, 1.9)
     width = cloth.number_width or rng.uniform(0.5, 1.2)
     turn = np.radians(rng.uniform(-24, 24))
@@ -116,13 +116,20 @@ def _choose_view(cloth: Cloth, name: str, rng: np.random.Generator) -> View:
         turn = rng.choice((-1, 1)) * (near_edge + width / 2 / radius)
         width = rng.uniform(0.5, 1.0)
     seen_at = np.clip(turn, -1.2, 1.2)
-    center = (
-        radius * np.sin(seen_at) + rng.normal(0, 0.05),
-        rng.normal(0, 0.05),
-    )
+    # One crop in three is cut loosely, and not round the number's middle.
+    slack = rng.uniform(0, 0.7, 2) * (rng.random() < 0.3)
+    offset = rng.normal(0, 0.05, 2) + slack / 2 * rng.uniform(-0.8, 0.8, 2)
+    center = float(radius * np.sin(seen_at) + offset[0]), float(offset[1])
     seen_width = width * np.cos(turn) if name != "turned" else width
-    wide = seen_width * np.cos(roll) + abs(np.sin(roll)) + rng.uniform(0.1, 0.35)
-    high = np.cos(roll) + seen_width * abs(np.sin(roll)) + rng.uniform(0.1, 0.4)
+    wide = (
+        seen_width * np.cos(roll)
+        + abs(np.sin(roll))
+        + rng.uniform(0.1, 0.35)
+        + slack[0]
+    )
+    high = (
+        np.cos(roll) + seen_width * abs(np.sin(roll)) + rng.uniform(0.1, 0.4) + slack[1]
+    )
     return View(
         width=int(np.ceil(wide * scale)),
         height=int(np.ceil(high * scale)),

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
+from jersey_assets.rendering.block import BlockType, block_digit, choose_type
 from jersey_assets.rendering.fonts import FONTS, GLYPH_HEIGHT, load_font
 
 COLORS = {
@@ -30,6 +31,9 @@ COLORS = {
 }
 """Colour name -> RGB, 0..255."""
 
+BLOCK = "block"
+"""The type of `block.py`, which most teams wear."""
+
 # Teams: (jersey, number, border, font). As in a league, each has a font of its own,
 # and its numbers stand out from its jersey.
 KITS = (
@@ -47,6 +51,24 @@ KITS = (
     ("orange", "black", "white", "sans"),
     ("sky", "navy", "white", "roman"),
     ("teal", "white", "navy", "grotesque"),
+    ("white", "black", "red", BLOCK),
+    ("white", "blue", "orange", BLOCK),
+    ("white", "green", "yellow", BLOCK),
+    ("white", "maroon", "navy", BLOCK),
+    ("red", "white", "navy", BLOCK),
+    ("red", "black", "white", BLOCK),
+    ("maroon", "white", "yellow", BLOCK),
+    ("blue", "white", "red", BLOCK),
+    ("blue", "yellow", "white", BLOCK),
+    ("navy", "yellow", "white", BLOCK),
+    ("purple", "white", "black", BLOCK),
+    ("green", "yellow", "white", BLOCK),
+    ("yellow", "purple", "white", BLOCK),
+    ("yellow", "red", "black", BLOCK),
+    ("black", "white", "teal", BLOCK),
+    ("orange", "white", "navy", BLOCK),
+    ("sky", "white", "navy", BLOCK),
+    ("teal", "black", "purple", BLOCK),
 )
 
 CLOTH_SIZE = 480
@@ -57,7 +79,7 @@ NUMBER_HEIGHT = 128
 
 @dataclass(frozen=True)
 class Kit:
-    """A team's jersey: names from `COLORS` and `FONTS`."""
+    """A team's jersey: names from `COLORS`, and one of `FONTS` or `BLOCK`."""
 
     jersey: str
     number: str
@@ -116,12 +138,17 @@ def _add_number(
     rng: np.random.Generator,
 ) -> int:
     """Pastes number and outline in the middle; returns their width, px."""
-    weight = FONTS[font][1] + int(rng.integers(0, 2))
     # Thicker ones close the mouth of a 3, and it reads as an 8.
     outline = int(rng.integers(3, 8))
-    gap = int(rng.integers(2, 9)) + 2 * weight
-    inner = _draw_digits(label, font, weight, gap)
-    outer = _draw_digits(label, font, weight + outline, gap)
+    if font == BLOCK:
+        gap = int(rng.integers(3, 15))
+        inner = _draw_blocks(label, choose_type(rng), gap)
+        outer = inner.filter(ImageFilter.MaxFilter(2 * outline + 1))
+    else:
+        weight = FONTS[font][1] + int(rng.integers(0, 2))
+        gap = int(rng.integers(2, 9)) + 2 * weight
+        inner = _draw_digits(label, font, weight, gap)
+        outer = _draw_digits(label, font, weight + outline, gap)
     box = outer.getbbox() or (0, 0, 1, 1)
     condensed = rng.uniform(0.75, 0.9)
     size = (int((box[2] - box[0]) * condensed), NUMBER_HEIGHT)
@@ -152,6 +179,18 @@ def _draw_digits(label: str, font_name: str, weight: int, gap: int) -> Image.Ima
     return mask
 
 
+def _draw_blocks(label: str, kind: BlockType, gap: int) -> Image.Image:
+    """Draws block digits side by side as a mask, with `gap` px of air between."""
+    digits = [block_digit(digit, kind, GLYPH_HEIGHT) for digit in label]
+    width = sum(digit.width + gap for digit in digits)
+    mask = Image.new("L", (width + GLYPH_HEIGHT, GLYPH_HEIGHT * 2))
+    left = GLYPH_HEIGHT // 2
+    for digit in digits:
+        mask.paste(digit, (left, GLYPH_HEIGHT // 2))
+        left += digit.width + gap
+    return mask
+
+
 def _add_lettering(
     cloth: Image.Image,
     font: str,
@@ -166,7 +205,7 @@ def _add_lettering(
         (CLOTH_SIZE // 2, bottom),
         name,
         color,
-        load_font(font, size),
+        load_font("serif" if font == BLOCK else font, size),
         anchor="ms",
         stroke_width=1,
     )

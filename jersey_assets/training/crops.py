@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,9 @@ from torch import Tensor
 
 from jersey_assets.annotations.files import read_validated
 from jersey_assets.annotations.images import decode_crop, resize_crop
+
+_IN_MEMORY = 4 * 1024**3
+"""Bytes of crops that are held in memory; more of them lie in a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,10 @@ class Crops:
 
     def __add__(self, other: Crops) -> Crops:
         """These crops, then the other ones."""
+        images = _room(len(self) + len(other), self.images.shape[-1])
+        images[: len(self)], images[len(self) :] = self.images, other.images
         return Crops(
-            torch.cat((self.images, other.images)),
+            images,
             torch.cat((self.targets, other.targets)),
             self.names + other.names,
         )
@@ -61,17 +69,10 @@ def load_crops(
     Raises:
         AnnotationError: an image is not the one that was validated.
     """
-    images = np.empty((len(table), image_size, image_size, 3), np.uint8)
     rows = zip(table["image"], table["image_sha256"], strict=True)
-    for index, (name, digest) in enumerate(rows):
-        data = read_validated(root, name, digest)
-        images[index] = resize_crop(decode_crop(data), image_size)
-    targets = torch.tensor([mapping[label] for label in table["label"]])
-    return Crops(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
-        targets=targets.to(torch.int64),
-        names=tuple(table["image"]),
-    )
+    files = (read_validated(root, name, digest) for name, digest in rows)
+    labels, names = table["label"], tuple(table["image"])
+    return _decode(files, labels, names, mapping, image_size)
 
 
 def load_drawn(
@@ -84,15 +85,39 @@ def load_drawn(
         mapping: label to class index.
         image_size: side of the square that each crop is stretched to, px.
     """
-    images = np.empty((len(table), image_size, image_size, 3), np.uint8)
-    for index, data in enumerate(table["png"]):
-        images[index] = resize_crop(decode_crop(data), image_size)
-    targets = [mapping[label] for label in table["label"]]
-    return Crops(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
-        targets=torch.tensor(targets, dtype=torch.int64),
-        names=tuple(f"drawn {index}" for index in range(len(table))),
-    )
+    names = tuple(f"drawn {index}" for index in range(len(table)))
+    return _decode(table["png"], table["label"], names, mapping, image_size)
+
+
+def _decode(
+    files: Iterable[bytes],
+    labels: Iterable[str],
+    names: tuple[str, ...],
+    mapping: Mapping[str, int],
+    image_size: int,
+) -> Crops:
+    images = _room(len(names), image_size)
+    pixels = images.permute(0, 2, 3, 1).numpy()
+    for index, data in enumerate(files):
+        pixels[index] = resize_crop(decode_crop(data), image_size)
+    targets = torch.tensor([mapping[label] for label in labels], dtype=torch.int64)
+    return Crops(images, targets, names)
+
+
+def _room(count: int, size: int) -> Tensor:
+    """Makes room for crops: uint8 [count, 3, size, size], not written yet.
+
+    Raises:
+        OSError: they need a file, and the disk (`TMPDIR`) has no room for it.
+    """
+    shape = count, 3, size, size
+    if math.prod(shape) <= _IN_MEMORY:
+        return torch.empty(shape, dtype=torch.uint8)
+    # The file has no name, so that it is gone with whoever reads it. Its blocks are
+    # taken now: a disk that fills up later would end the process without a word.
+    with tempfile.TemporaryFile() as file:
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+        return torch.from_numpy(np.memmap(file, np.uint8, shape=shape))
 
 
 def three_channels(values: Sequence[float]) -> tuple[float, float, float]:

@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 
+from jersey_assets.rendering.block import block_digit, choose_type
 from jersey_assets.rendering.crops import HIDDEN_VIEWS, render_crop
 from jersey_assets.rendering.errors import RenderError
 from jersey_assets.rendering.fonts import FONTS, load_font
@@ -69,6 +70,29 @@ def test_all_fonts_are_installed_and_draw_ten_different_digits() -> None:
         font = load_font(name)
         digits = {bytes(font.getmask(digit)) for digit in "0123456789"}
         assert len(digits) == 10, name
+
+
+def test_block_digits_of_all_types_differ_and_fill_their_height() -> None:
+    for seed in range(40):
+        kind = choose_type(np.random.default_rng(seed))
+        digits = [np.asarray(block_digit(digit, kind, 60)) for digit in "0123456789"]
+        assert len({(d.shape, d.tobytes()) for d in digits}) == 10
+        for digit in digits:
+            edges = digit[0], digit[-1], digit[:, 0], digit[:, -1]
+            assert all(edge.any() for edge in edges), kind
+
+
+@pytest.mark.parametrize(("digit", "holes"), [("0", 1), ("4", 1), ("8", 2), ("2", 0)])
+def test_block_digits_are_as_open_as_the_digits_are(digit: str, holes: int) -> None:
+    for seed in range(40):
+        kind = choose_type(np.random.default_rng(seed))
+        mask = ImageOps.expand(block_digit(digit, kind, 60), 1)
+        parts = 0
+        while 0 in (pixels := np.asarray(mask)):
+            row, column = np.argwhere(pixels == 0)[0].tolist()
+            ImageDraw.floodfill(mask, (column, row), 255)
+            parts += 1
+        assert parts - 1 == holes, kind
 
 
 def test_rendering_imports_neither_matplotlib_nor_torch() -> None:

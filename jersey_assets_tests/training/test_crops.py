@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from jersey_assets.annotations.files import AnnotationError
 from jersey_assets.annotations.images import decode_crop, resize_crop
 from jersey_assets.export.predict import normalize_crops
 from jersey_assets.labels.mapping import class_mapping
+from jersey_assets.training import crops
 from jersey_assets.training.crops import (
     Crops,
     evaluation_split,
@@ -43,6 +45,36 @@ def test_a_crop_that_changed_since_validation_is_refused(
     changed.write_bytes((data / rows["image"].iloc[4]).read_bytes())
     with pytest.raises(AnnotationError, match="changed since it was validated"):
         load_crops(data, rows, class_mapping(table), 32)
+
+
+def test_more_crops_than_memory_should_hold_lie_in_a_file(
+    rendered: Path, table: pd.DataFrame, train: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mapped() -> int:
+        return sum("(deleted)" in line for line in open("/proc/self/maps"))
+
+    before = mapped()
+    monkeypatch.setattr(crops, "_IN_MEMORY", train.images.numel() - 1)
+    rows = table[table["split"] == "train"]
+    again = load_crops(rendered, rows, class_mapping(table), 32)
+    both = again + train
+    assert mapped() == before + 2
+    assert torch.equal(again.images, train.images)
+    assert torch.equal(both.images, torch.cat((train.images, train.images)))
+
+
+def test_no_disk_for_many_crops_is_said_before_any_is_decoded(
+    rendered: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crops, "_IN_MEMORY", 0)
+    rows = pd.concat([table[table["split"] == "train"]] * 50)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            load_crops(rendered, rows, class_mapping(table), 32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_models_are_judged_on_test_or_else_on_valid(table: pd.DataFrame) -> None:
