@@ -24,33 +24,33 @@ class Augmentation(BaseModel, frozen=True, extra="forbid"):
     warp_chance: float = Field(
         1.0, ge=0, le=1, description="chance that a crop is moved, by the next six"
     )
-    rotation: float = Field(8.0, ge=0, le=45, description="largest angle, degrees")
+    rotation: float = Field(18.0, ge=0, le=45, description="largest angle, degrees")
     zoom: float = Field(
-        0.2, ge=0, lt=1, description="largest change of scale, in or out, as a share"
+        0.4, ge=0, lt=1, description="largest change of scale, in or out, as a share"
     )
     aspect: float = Field(
-        0.1, ge=0, lt=1, description="largest change of height to width, as a share"
+        0.2, ge=0, lt=1, description="largest change of height to width, as a share"
     )
     shift: float = Field(
-        0.1, ge=0, le=0.5, description="largest shift, as a share of the crop's side"
+        0.12, ge=0, le=0.5, description="largest shift, as a share of the crop's side"
     )
     shear: float = Field(
-        0.15, ge=0, le=1, description="largest shear, tan of the angle"
+        0.25, ge=0, le=1, description="largest shear, tan of the angle"
     )
     perspective: float = Field(
-        0.15, ge=0, le=0.5, description="largest perspective tilt, 0 none"
+        0.2, ge=0, le=0.5, description="largest perspective tilt, 0 none"
     )
     color_chance: float = Field(
         1.0, ge=0, le=1, description="chance that a crop's colours change"
     )
     color: float = Field(
-        0.3,
+        0.4,
         ge=0,
         le=1,
         description="largest change of brightness, contrast and saturation, as a share",
     )
     downscale_chance: float = Field(
-        0.3, ge=0, le=1, description="chance that a crop loses resolution"
+        0.4, ge=0, le=1, description="chance that a crop loses resolution"
     )
     downscale_to: float = Field(
         0.35, gt=0, le=1, description="least share of the resolution that is kept"
@@ -80,7 +80,7 @@ class Augmentation(BaseModel, frozen=True, extra="forbid"):
         20.0, ge=1, le=95, description="least quality; drawn from here to 95"
     )
     erasing_chance: float = Field(
-        0.1, ge=0, le=1, description="chance that a rectangle is hidden"
+        0.2, ge=0, le=1, description="chance that a rectangle is hidden"
     )
     erasing_size: float = Field(
         0.5, gt=0, le=1, description="its longest side, as a share of the crop's"
@@ -115,7 +115,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     image_size: int = Field(
         64, ge=32, le=512, description="side of the square input, px"
     )
-    epochs: int = Field(40, ge=1, le=10_000, description="passes over the train split")
+    epochs: int = Field(80, ge=1, le=10_000, description="passes over the train split")
     batch_size: int = Field(64, ge=2, le=65_536, description="crops per batch")
     accumulate: int = Field(
         1, ge=1, le=1024, description="batches per optimizer step, gradients averaged"
