@@ -114,6 +114,7 @@ def annotations(
             make,
             settings={"content": found.digest},
             dataset_fingerprint=fingerprint,
+            dataset_rows=str(found.summary["rows"]),
         )
 
 

@@ -6,9 +6,10 @@ asset's config. The resources hand out the rooms' own objects.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
+import yaml
 from pydantic import Field
 
 from jersey_assets.storage.store import Store
@@ -25,6 +26,23 @@ def default_data_root() -> str:
 def default_artifact_root() -> str:
     """Where artifacts go unless run config says otherwise."""
     return os.environ.get("JERSEY_ARTIFACT_ROOT") or str(Path("artifacts").absolute())
+
+
+def default_retrain_config() -> str:
+    """The run config of the runs that the sensor asks for."""
+    return os.environ.get("JERSEY_RETRAIN_CONFIG", "")
+
+
+def whole_number(variable: str, default: int) -> int:
+    """Reads a setting from the environment.
+
+    Raises:
+        ValueError: it is not a whole number from 0 on.
+    """
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal():
+        raise ValueError(f"{variable} is {text!r}: write a whole number from 0 on")
+    return int(text)
 
 
 class Dataset(dg.ConfigurableResource):
@@ -84,3 +102,44 @@ class Artifacts(dg.ConfigurableResource):
     def store(self) -> Store:
         """The store, as rooms take it."""
         return Store(self.root, self.keep_versions, self.keep_releases)
+
+
+class Retraining(dg.ConfigurableResource):
+    """When the sensor asks for a retraining, and with which recipe."""
+
+    config: str = Field(
+        default_factory=default_retrain_config,
+        description="YAML file of run config, such as presets/default.yaml; empty: "
+        "every default; JERSEY_RETRAIN_CONFIG sets it",
+    )
+    min_new_rows: int = Field(
+        default_factory=lambda: whole_number("JERSEY_RETRAIN_MIN_ROWS", 0),
+        ge=0,
+        description="rows more than the last training read that are worth another one; "
+        "0: any change is; JERSEY_RETRAIN_MIN_ROWS sets it",
+    )
+    attempts: int = Field(
+        default=5, ge=1, description="runs asked for until the same files are given up"
+    )
+    first_wait_s: int = Field(
+        default_factory=lambda: whole_number("JERSEY_RETRAIN_WAIT_S", 60),
+        ge=0,
+        description="seconds from a failed run to the next, four times as many each "
+        "time; JERSEY_RETRAIN_WAIT_S sets it",
+    )
+
+    def run_config(self) -> dict[str, Any]:
+        """The run config of the runs that the sensor asks for.
+
+        Raises:
+            ValueError: the file cannot be read, or is not run config.
+        """
+        if not self.config:
+            return {}
+        try:
+            content = yaml.safe_load(Path(self.config).read_text("utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"JERSEY_RETRAIN_CONFIG: {error}") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"JERSEY_RETRAIN_CONFIG: {self.config} is no run config")
+        return content

@@ -125,16 +125,17 @@ class Store:
         Raises:
             StorageError: the version is damaged.
         """
-        pointer = f"{self._base}/{asset}/{CURRENT}"
-        try:
-            version = json.loads(self._fs.cat_file(pointer))["version"]
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"cannot read {pointer}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"{pointer} is damaged: {error}") from error
-        return self.read(asset, version)
+        version = self._current_version(asset)
+        return None if version is None else self.read(asset, version)
+
+    def manifest(self, asset: str) -> Mapping[str, Any] | None:
+        """Reads the manifest of the asset's current version, and none of its files.
+
+        Raises:
+            StorageError: the manifest is damaged.
+        """
+        version = self._current_version(asset)
+        return None if version is None else self._manifest(asset, version)
 
     def require(self, asset: str) -> Artifact:
         """Reads the asset's current version.
@@ -328,6 +329,17 @@ class Store:
             raise StorageError(
                 f"cannot write {asset} under {self.root}: {error}"
             ) from error
+
+    def _current_version(self, asset: str) -> str | None:
+        pointer = f"{self._base}/{asset}/{CURRENT}"
+        try:
+            return str(json.loads(self._fs.cat_file(pointer))["version"])
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"cannot read {pointer}: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{pointer} is damaged: {error}") from error
 
     def _manifest(self, asset: str, version: str) -> dict[str, Any]:
         """Reads a manifest, and checks that its digest is that of its files."""
