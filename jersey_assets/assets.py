@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # One group: with more, the lineage page opens collapsed.
 GROUP = "jersey_numbers"
 
+RETRIES, RETRY_PAUSE_S = 2, 30
+
 # Only Dagster's Kubernetes launcher and executor read this; a laptop ignores it.
 GPU_TAGS = {
     "dagster-k8s/config": {
@@ -224,12 +226,13 @@ def trained_checkpoint(
 
     Trained by the recipe in this op's config, on a GPU where there is one. One
     training at a time in an artifact root; a second one waits. A training that was
-    stopped goes on where it was, in the next run with the same recipe and data.
+    stopped goes on where it was, in the next run with the same recipe and data; after
+    a fault of the machine (a full disk, a lost GPU) in the same run.
     """
     import pandas as pd
 
     from jersey_assets.training.crops import load_crops, load_drawn
-    from jersey_assets.training.errors import Interrupted
+    from jersey_assets.training.errors import Interrupted, TrainingError
     from jersey_assets.training.fit import fit
     from jersey_assets.training.weights import FOLDER, pretrained
     from jersey_assets.training.work import remove_finished
@@ -282,6 +285,12 @@ def trained_checkpoint(
             context.log.warning(str(interrupted))
             # What Dagster itself raises for the signal, so that the run is canceled.
             raise dg.DagsterExecutionInterruptedError from interrupted
+        except (TrainingError, ValueError):
+            raise  # wrong data or a wrong recipe: the next time would be like this one
+        except Exception as error:
+            context.log.warning(f"goes on where it was, after a pause: {error}")
+            # A retry policy would also start again what a person has terminated.
+            raise dg.RetryRequested(RETRIES, RETRY_PAUSE_S) from error
         remove_finished(work)
     return result
 

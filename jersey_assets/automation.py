@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from jersey_assets import alerts
 from jersey_assets import retraining as runs
 from jersey_assets.assets import GPU_TAGS
 from jersey_assets.checks import NEWEST
+from jersey_assets.liveness import end_lost_runs
 from jersey_assets.resources import Artifacts, Dataset, Retraining, whole_number
 from jersey_assets.retraining import ASKED_TAG, READ_TAG, Cursor
 from jersey_assets.storage.store import StorageError
@@ -95,6 +97,38 @@ def new_annotations(
         tags={READ_TAG: now, ASKED_TAG: now},
     )
     return dg.SensorResult(run_requests=[request], cursor=cursor.write())
+
+
+@dg.sensor(
+    minimum_interval_seconds=whole_number("JERSEY_TICK_S", 30),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs whose process is gone, after a power cut at its first tick, "
+    "so that nothing waits for them.",
+)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    ended = [run.run_id[:8] for run in end_lost_runs(context.instance)]
+    for run_id in ended:
+        context.log.warning(f"run {run_id} has lost its process: ended")
+    return dg.SkipReason(f"ended: {', '.join(ended) or 'none'}")
+
+
+@dg.run_failure_sensor(
+    minimum_interval_seconds=whole_number("JERSEY_TICK_S", 30),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Logs each failed run, and posts it to the URL in "
+    f"{alerts.WEBHOOK} where that is set.",
+)
+def failed_runs(context: dg.RunFailureSensorContext) -> None:
+    run = context.dagster_run
+    message = context.failure_event.message or "no more is known"
+    context.log.error(f"{run.job_name}: run {run.run_id} failed: {message}")
+    try:
+        posted = alerts.post(run.run_id, run.job_name, message)
+    except alerts.AlertError as error:
+        context.log.error(str(error))
+    else:
+        if posted:
+            context.log.info("posted to the webhook")
 
 
 def _skip(

@@ -18,7 +18,11 @@ defs = dg.Definitions(
     assets=assets.ASSETS,
     asset_checks=checks.CHECKS,
     jobs=[automation.retrain, automation.validate],
-    sensors=[automation.new_annotations],
+    sensors=[
+        automation.new_annotations,
+        automation.lost_runs,
+        automation.failed_runs,
+    ],
     resources={
         "dataset": Dataset(),
         "artifacts": Artifacts(),

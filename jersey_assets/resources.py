@@ -12,6 +12,7 @@ import dagster as dg
 import yaml
 from pydantic import Field
 
+from jersey_assets.liveness import tie
 from jersey_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -45,7 +46,16 @@ def whole_number(variable: str, default: int) -> int:
     return int(text)
 
 
-class Dataset(dg.ConfigurableResource):
+class Marking(dg.ConfigurableResource):
+    """A resource whose runs can be told from runs that have lost their process."""
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Ties the run to this process."""
+        if context.run is not None and context.instance is not None:
+            tie(context.instance, context.run.run_id)
+
+
+class Dataset(Marking):
     """The annotated crops, and the rules they are held to."""
 
     root: str = Field(
@@ -85,7 +95,7 @@ class Dataset(dg.ConfigurableResource):
         )
 
 
-class Artifacts(dg.ConfigurableResource):
+class Artifacts(Marking):
     """The artifact store."""
 
     root: str = Field(
