@@ -54,6 +54,8 @@ def new_annotations(
         seen = watch(dataset.path).look()
     except (AnnotationError, NotSeenError) as error:
         return dg.SkipReason(str(error))
+    if not seen.fingerprint.files:
+        return dg.SkipReason(f"there are no annotation files in {dataset.root}")
     try:
         trained = artifacts.store().manifest("trained_checkpoint")
     except StorageError as error:

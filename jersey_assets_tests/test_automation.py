@@ -365,11 +365,13 @@ def test_a_setting_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -
         Retraining()
 
 
-def test_a_missing_root_is_a_reason_and_not_an_error(
+def test_a_missing_or_empty_root_is_a_reason_and_not_an_error(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     sensor = Sensor(tmp_path / "none", tmp_path / "artifacts", instance)
     sensor.quiet("does not exist")
+    sensor.data.mkdir()
+    sensor.quiet("there are no annotation files")
 
 
 def test_a_cursor_of_another_form_is_a_fresh_one(sensor: Sensor) -> None:

@@ -204,9 +204,7 @@ def test_annotations_that_land_in_a_year(platform: Platform, tmp_path: Path) -> 
     for split in ("valid", "test", "train"):
         name = f"{split}/annotations.jsonl"
         shutil.copy(tmp_path / "drawn" / name, platform.data / name)
-    platform.settle(len(platform.runs()) or 1, STATUS.SUCCESS)
-    runs = len(platform.runs())
-    assert runs == 1
+    platform.settle(1, STATUS.SUCCESS)
     platform.released(1)
 
     # A file is written slowly, in place: nothing happens until it stays as it is.
