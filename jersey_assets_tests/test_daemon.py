@@ -17,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
 from jersey_assets.annotations.files import fingerprint
 from jersey_assets.checks import NEWEST
@@ -30,6 +31,14 @@ PRESET = """
 ops:
   trained_checkpoint:
     config: {epochs: 2, image_size: 32, batch_size: 32, learning_rate: 0.002}
+"""
+LAUNCH = """
+mutation($config: RunConfigData) { launchRun(executionParams: {
+  selector: {
+    repositoryLocationName: "jersey_assets", repositoryName: "__repository__",
+    jobName: "retrain"
+  }, runConfigData: $config
+}) { __typename ... on PythonError { message } } }
 """
 START = """
 mutation { startSensor(sensorSelector: {
@@ -47,34 +56,48 @@ class Platform:
         self.store = Store(str(folder / "artifacts"))
         self.instance = instance
         self.log = folder / "log"
+        self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts daemon, webserver and code server, and turns the sensor on."""
+        """Starts daemon, webserver and code server."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+            self.port = free.getsockname()[1]
         command = [Path(sys.executable).with_name("dagster"), "dev"]
-        command += ["-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+        command += ["-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
             )
-        body = json.dumps({"query": START}).encode()
+
+    def turn_on(self) -> None:
+        """Turns the sensor on, as its switch in the UI does."""
+        self.wait_for(lambda: self.sends(START, "Sensor"), "the webserver")
+
+    def launch(self, **recipe: object) -> None:
+        """Launches a run, as the Launchpad does."""
+        config = yaml.safe_load(PRESET)
+        config["ops"]["trained_checkpoint"]["config"] |= recipe
+        variables = {"config": config}
+        self.wait_for(
+            lambda: self.sends(LAUNCH, "LaunchRunSuccess", variables), "a run"
+        )
+
+    def sends(self, query: str, wanted: str, variables: object = None) -> bool:
+        """Whether the webserver answers with the type that is wanted."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/graphql",
+            f"http://127.0.0.1:{self.port}/graphql",
             body,
             {"Content-Type": "application/json"},
         )
-
-        def started() -> bool:
-            try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    return b'"Sensor"' in answer.read()
-            except OSError:
-                return False
-
-        self.wait_for(started, "the webserver")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                data = json.load(answer)["data"]
+        except OSError:
+            return False
+        return next(iter(data.values()))["__typename"] == wanted
 
     def kill(self) -> None:
         """Ends every process at once, as a power cut does."""
@@ -180,6 +203,7 @@ def test_annotations_that_do_not_hold_make_one_run_and_no_training(
     file = draw(platform.data)
     file.write_text(file.read_text().replace('"suffix": "', '"suffix": "x'))
     platform.start()
+    platform.turn_on()
     platform.settle(1, STATUS.FAILURE)
     assert "rejected_rows_within_budget" in platform.said()[0]
     assert "rejected_rows_within_budget" in failing_check(platform.instance)
@@ -191,6 +215,7 @@ def test_annotations_that_land_in_a_year(platform: Platform, tmp_path: Path) -> 
     """Each way of landing leads to its runs and its release, and to no other."""
     (platform.data / "train").mkdir(parents=True)
     platform.start()
+    platform.turn_on()
     platform.ticks(3)
 
     # The first annotations land: crops before the files that name them.
@@ -261,3 +286,68 @@ def test_annotations_that_land_in_a_year(platform: Platform, tmp_path: Path) -> 
     file.write_text("".join(lines[10:]))
     platform.settle(7, STATUS.SUCCESS)
     platform.released(3)
+
+
+def training_spans(instance: dg.DagsterInstance) -> list[tuple[float, float]]:
+    """When the trainings that ended well began and ended, in this order."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=[STATUS.SUCCESS]))
+    spans = []
+    for run in runs:
+        (step,) = instance.get_run_step_stats(run.run_id, ["trained_checkpoint"])
+        assert step.start_time
+        assert step.end_time
+        spans.append((step.start_time, step.end_time))
+    return sorted(spans)
+
+
+@pytest.mark.slow
+def test_queued_runs_train_one_at_a_time_and_outlive_a_killed_one(
+    platform: Platform,
+) -> None:
+    draw(platform.data)
+    platform.start()
+    for epochs in (200, 2, 3):
+        platform.launch(epochs=epochs)
+    lock = platform.store.scratch() / "training.lock"
+    platform.wait_for(lambda: lock.exists() and lock.read_text(), "a training")
+    holder = json.loads(lock.read_text())
+    time.sleep(5)
+    assert json.loads(lock.read_text()) == holder
+    os.kill(holder["pid"], signal.SIGKILL)
+    platform.wait_for(lambda: all(r.is_finished for r in platform.runs()), "the runs")
+    ended = {run.run_id: run.status for run in platform.runs()}
+    assert ended.pop(holder["run"]) is STATUS.FAILURE
+    assert list(ended.values()) == [STATUS.SUCCESS, STATUS.SUCCESS]
+    (_, first_end), (second_start, _) = training_spans(platform.instance)
+    assert first_end <= second_start
+
+
+@pytest.mark.slow
+def test_two_commands_at_once_train_one_after_the_other(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a home of its own, so that no pool keeps them apart."""
+    draw(platform.data)
+    python = Path(sys.executable)
+    select = ["--select", "+trained_checkpoint", "-m", "jersey_assets.definitions"]
+    commands = []
+    for number in (1, 2):
+        home = tmp_path / str(number)
+        home.mkdir()
+        shutil.copy(ROOT / "dagster.yaml", home)
+        preset = tmp_path / f"{number}.yaml"
+        preset.write_text(PRESET.replace("epochs: 2", f"epochs: {10 + number}"))
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        command = [python.with_name("dagster"), "asset", "materialize", *select]
+        commands.append(
+            subprocess.Popen(
+                [*command, "-c", str(preset)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    told = [command.communicate()[0] for command in commands]
+    assert [command.returncode for command in commands] == [0, 0], told
+    assert sum("waiting for " in text for text in told) == 1
+    assert len(platform.store.versions("trained_checkpoint")) == 2
