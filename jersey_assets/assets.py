@@ -21,6 +21,7 @@ from jersey_assets.run_config import config_class
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.store import canonical_json
+from jersey_assets.timeouts import within
 from jersey_assets.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # One group: with more, the lineage page opens collapsed.
 GROUP = "jersey_numbers"
 
+# A training is saved before it ends, and the next run goes on with it.
+OP_HOURS, TRAINING_HOURS = 4, 20
 RETRIES, RETRY_PAUSE_S = 2, 30
 
 # Only Dagster's Kubernetes launcher and executor read this; a laptop ignores it.
@@ -80,6 +83,7 @@ def annotation_files(dataset: Dataset) -> dg.ObserveResult:
         ),
     ]
 )
+@within(OP_HOURS)
 def annotations(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> Iterator[dg.MaterializeResult]:
@@ -126,6 +130,7 @@ def annotations(
     code_version=code_version("labels"),
     kinds={"json"},
 )
+@within(OP_HOURS)
 def class_mapping(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -153,6 +158,7 @@ def class_mapping(
     code_version=code_version("labels"),
     kinds={"json", "matplotlib"},
 )
+@within(OP_HOURS)
 def dataset_statistics(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -180,6 +186,7 @@ def dataset_statistics(
     code_version=code_version("labels"),
     kinds={"pillow", "parquet"},
 )
+@within(OP_HOURS)
 def rendered_crops(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -219,6 +226,7 @@ def rendered_crops(
     code_version=code_version("training"),
     kinds={"gpu", "pytorch", "lightning"},
 )
+@within(TRAINING_HOURS)
 def trained_checkpoint(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -301,6 +309,7 @@ def trained_checkpoint(
     code_version=code_version("training"),
     kinds={"pytorch", "matplotlib"},
 )
+@within(OP_HOURS)
 def evaluation_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -337,6 +346,7 @@ def evaluation_report(
     code_version=code_version("export"),
     kinds={"onnx"},
 )
+@within(OP_HOURS)
 def onnx_model(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -370,6 +380,7 @@ def onnx_model(
     code_version=code_version("export"),
     kinds={"onnxruntime", "matplotlib"},
 )
+@within(OP_HOURS)
 def parity_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -404,6 +415,7 @@ def parity_report(
     code_version=code_version("export"),
     kinds={"onnx"},
 )
+@within(OP_HOURS)
 def int8_model(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -457,6 +469,7 @@ def int8_model(
     code_version=code_version("release"),
     kinds={"onnx", "markdown"},
 )
+@within(OP_HOURS)
 def released_model(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:

@@ -80,6 +80,38 @@ def test_only_runs_without_a_process_are_ended(instance: dg.DagsterInstance) -> 
     assert [path.name for path in folder.iterdir()] == ["held.lock"]
 
 
+HANGS = """
+import signal, sys, time
+import dagster as dg
+from jersey_assets import timeouts
+timeouts.GRACE_S = 1.0
+
+@dg.asset
+@timeouts.within(1 / 3600)
+def hangs(context: dg.AssetExecutionContext) -> None:
+    if sys.argv[1] == "deaf":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    time.sleep(600)
+
+with dg.DagsterInstance.get() as instance:
+    made = dg.materialize([hangs], instance=instance, raise_on_error=False)
+    sys.exit(not made.success)
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("hearing", 1), ("deaf", -signal.SIGKILL)])
+def test_an_op_that_hangs_is_stopped_or_killed(
+    home: dg.DagsterInstance, how: str, code: int
+) -> None:
+    command = [sys.executable, "-c", HANGS, how]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == code
+    assert "hangs has taken more than" in process.stderr
+    (run,) = home.get_runs()
+    killed = code == -signal.SIGKILL
+    assert run.status is (STATUS.STARTED if killed else STATUS.FAILURE)
+
+
 class Receiver(BaseHTTPRequestHandler):
     """A webhook that refuses as often as it is told to."""
 
