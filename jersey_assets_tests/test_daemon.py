@@ -245,13 +245,14 @@ def test_annotations_that_land_in_a_year(platform: Platform, tmp_path: Path) -> 
             time.sleep(0.5)
             assert len(platform.runs()) == 1
     platform.settle(2, STATUS.SUCCESS)
+    platform.released(2)
 
     # A file is replaced by another one.
     other = file.with_name(".annotations.part")
     other.write_text("".join(lines[10:]))
     other.replace(file)
     platform.settle(3, STATUS.SUCCESS)
-    platform.released(2)
+    platform.released(3)
 
     # The same content is written again, replaced by itself, touched.
     file.write_bytes(file.read_bytes())
@@ -269,7 +270,7 @@ def test_annotations_that_land_in_a_year(platform: Platform, tmp_path: Path) -> 
     assert platform.runs()[0].status is STATUS.STARTED
     platform.start()
     platform.settle(5, STATUS.SUCCESS, STATUS.FAILURE)
-    platform.released(3)
+    platform.released(4)
 
     # Annotations that do not hold: one run, which trains nothing.
     good = file.read_text()
@@ -285,7 +286,7 @@ def test_annotations_that_land_in_a_year(platform: Platform, tmp_path: Path) -> 
     platform.quiet(6)
     file.write_text("".join(lines[10:]))
     platform.settle(7, STATUS.SUCCESS)
-    platform.released(3)
+    platform.released(4)
 
 
 def training_spans(instance: dg.DagsterInstance) -> list[tuple[float, float]]:
