@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import yaml
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from jersey_assets.liveness import tie
 from jersey_assets.storage.store import Store
@@ -109,9 +109,16 @@ class Artifacts(Marking):
         default=20, ge=1, description="versions that stay of released_model"
     )
 
+    _published: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Ties the run to this process; it begins with what is published."""
+        super().setup_for_execution(context)
+        self._published = {}
+
     def store(self) -> Store:
-        """The store, as rooms take it."""
-        return Store(self.root, self.keep_versions, self.keep_releases)
+        """The store, as rooms take it; a run reads what it has itself published."""
+        return Store(self.root, self.keep_versions, self.keep_releases, self._published)
 
 
 class Retraining(dg.ConfigurableResource):

@@ -330,7 +330,12 @@ def test_two_commands_at_once_train_one_after_the_other(
     """Each has a home of its own, so that no pool keeps them apart."""
     draw(platform.data)
     python = Path(sys.executable)
-    select = ["--select", "+trained_checkpoint", "-m", "jersey_assets.definitions"]
+    select = [
+        "--select",
+        "+trained_checkpoint or rejected_annotations",
+        "-m",
+        "jersey_assets.definitions",
+    ]
     commands = []
     for number in (1, 2):
         home = tmp_path / str(number)
