@@ -26,7 +26,7 @@ from jersey_assets.storage.store import Store
 
 ROOT = Path(__file__).parents[1]
 STATUS = dg.DagsterRunStatus
-PATIENCE_S = 240
+PATIENCE_S = 600
 PRESET = """
 ops:
   trained_checkpoint:
@@ -332,7 +332,7 @@ def test_two_commands_at_once_train_one_after_the_other(
     python = Path(sys.executable)
     select = [
         "--select",
-        "+trained_checkpoint or rejected_annotations",
+        "+key:trained_checkpoint or key:rejected_annotations",
         "-m",
         "jersey_assets.definitions",
     ]
