@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.scheduler.instigation import TickStatus
 
 from jersey_assets.annotations.files import fingerprint
 from jersey_assets.checks import NEWEST
@@ -119,13 +120,17 @@ class Platform:
         return list(self.instance.get_runs(dg.RunsFilter(job_name="retrain")))
 
     def said(self) -> list[str]:
-        """What the sensor's ticks said, newest first."""
+        """What the sensor's ticks that have ended said, newest first."""
         for state in self.instance.all_instigator_state():
             if state.instigator_name == "new_annotations":
                 ticks = self.instance.get_ticks(
                     state.instigator_origin_id, state.selector_id
                 )
-                return [str(tick.skip_reason or tick.error or "") for tick in ticks]
+                return [
+                    str(tick.skip_reason or tick.error or "")
+                    for tick in ticks
+                    if tick.status is not TickStatus.STARTED
+                ]
         return []
 
     def ticks(self, number: int) -> None:
