@@ -22,7 +22,7 @@ READY := .venv/.ready
 HOME_READY := $(DAGSTER_HOME)/dagster.yaml
 
 .PHONY: setup materialize test test-slow ui bench bench-front-door bench-annotations \
-  bench-export bench-training clean help
+  bench-export bench-training bench-sensor clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
@@ -46,13 +46,16 @@ test-slow: $(READY)
 ui: $(READY) $(HOME_READY) | $(SAMPLE)
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-bench: bench-front-door bench-annotations bench-export bench-training
+bench: bench-front-door bench-annotations bench-export bench-training bench-sensor
 
 bench-front-door: $(READY)
 	$(BIN)/python -m benchmarks.front_door
 
 bench-annotations: $(READY)
 	$(BIN)/python -m benchmarks.annotations
+
+bench-sensor: $(READY)
+	$(BIN)/python -m benchmarks.sensor
 
 # BENCH_DATA: dataset roots to train on, a drawn one where none is named.
 bench-training: $(READY)

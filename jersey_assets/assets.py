@@ -21,6 +21,7 @@ from jersey_assets.run_config import config_class
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.store import canonical_json
+from jersey_assets.timeouts import within
 from jersey_assets.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 # One group: with more, the lineage page opens collapsed.
 GROUP = "jersey_numbers"
+
+# A training is saved before it ends, and the next run goes on with it.
+OP_HOURS, TRAINING_HOURS = 4, 20
+RETRIES, RETRY_PAUSE_S = 2, 30
 
 # Only Dagster's Kubernetes launcher and executor read this; a laptop ignores it.
 GPU_TAGS = {
@@ -78,6 +83,7 @@ def annotation_files(dataset: Dataset) -> dg.ObserveResult:
         ),
     ]
 )
+@within(OP_HOURS)
 def annotations(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> Iterator[dg.MaterializeResult]:
@@ -114,6 +120,7 @@ def annotations(
             make,
             settings={"content": found.digest},
             dataset_fingerprint=fingerprint,
+            dataset_rows=str(found.summary["rows"]),
         )
 
 
@@ -123,6 +130,7 @@ def annotations(
     code_version=code_version("labels"),
     kinds={"json"},
 )
+@within(OP_HOURS)
 def class_mapping(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -150,6 +158,7 @@ def class_mapping(
     code_version=code_version("labels"),
     kinds={"json", "matplotlib"},
 )
+@within(OP_HOURS)
 def dataset_statistics(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -177,6 +186,7 @@ def dataset_statistics(
     code_version=code_version("labels"),
     kinds={"pillow", "parquet"},
 )
+@within(OP_HOURS)
 def rendered_crops(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -216,6 +226,7 @@ def rendered_crops(
     code_version=code_version("training"),
     kinds={"gpu", "pytorch", "lightning"},
 )
+@within(TRAINING_HOURS)
 def trained_checkpoint(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -223,12 +234,13 @@ def trained_checkpoint(
 
     Trained by the recipe in this op's config, on a GPU where there is one. One
     training at a time in an artifact root; a second one waits. A training that was
-    stopped goes on where it was, in the next run with the same recipe and data.
+    stopped goes on where it was, in the next run with the same recipe and data; after
+    a fault of the machine (a full disk, a lost GPU) in the same run.
     """
     import pandas as pd
 
     from jersey_assets.training.crops import load_crops, load_drawn
-    from jersey_assets.training.errors import Interrupted
+    from jersey_assets.training.errors import Interrupted, TrainingError
     from jersey_assets.training.fit import fit
     from jersey_assets.training.weights import FOLDER, pretrained
     from jersey_assets.training.work import remove_finished
@@ -281,6 +293,12 @@ def trained_checkpoint(
             context.log.warning(str(interrupted))
             # What Dagster itself raises for the signal, so that the run is canceled.
             raise dg.DagsterExecutionInterruptedError from interrupted
+        except (TrainingError, ValueError):
+            raise  # wrong data or a wrong recipe: the next time would be like this one
+        except Exception as error:
+            context.log.warning(f"goes on where it was, after a pause: {error}")
+            # A retry policy would also start again what a person has terminated.
+            raise dg.RetryRequested(RETRIES, RETRY_PAUSE_S) from error
         remove_finished(work)
     return result
 
@@ -291,6 +309,7 @@ def trained_checkpoint(
     code_version=code_version("training"),
     kinds={"pytorch", "matplotlib"},
 )
+@within(OP_HOURS)
 def evaluation_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -327,6 +346,7 @@ def evaluation_report(
     code_version=code_version("export"),
     kinds={"onnx"},
 )
+@within(OP_HOURS)
 def onnx_model(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -360,6 +380,7 @@ def onnx_model(
     code_version=code_version("export"),
     kinds={"onnxruntime", "matplotlib"},
 )
+@within(OP_HOURS)
 def parity_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -394,6 +415,7 @@ def parity_report(
     code_version=code_version("export"),
     kinds={"onnx"},
 )
+@within(OP_HOURS)
 def int8_model(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
@@ -447,6 +469,7 @@ def int8_model(
     code_version=code_version("release"),
     kinds={"onnx", "markdown"},
 )
+@within(OP_HOURS)
 def released_model(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:

@@ -1,11 +1,22 @@
 """Jobs, and the sensor that asks for a retraining when annotations change."""
 
-import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from jersey_assets import alerts
+from jersey_assets import retraining as runs
 from jersey_assets.assets import GPU_TAGS
-from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.checks import NEWEST
+from jersey_assets.liveness import end_lost_runs
+from jersey_assets.resources import Artifacts, Dataset, Retraining, whole_number
+from jersey_assets.retraining import ASKED_TAG, READ_TAG, Cursor
+from jersey_assets.storage.store import StorageError
+
+if TYPE_CHECKING:
+    from jersey_assets.annotations.files import Fingerprint
 
 retrain = dg.define_asset_job(
     "retrain",
@@ -24,38 +35,123 @@ validate = dg.define_asset_job(
 
 @dg.sensor(
     job=retrain,
-    minimum_interval_seconds=30,
-    description="Asks for `retrain`, once, when the JSONL files are neither those that "
-    "the last training read nor those that this sensor last asked for.",
+    minimum_interval_seconds=whole_number("JERSEY_TICK_S", 30),
+    description="Asks for `retrain` when the JSONL files are not those that the last "
+    "training read, were the same two ticks in a row, and no training is under way. "
+    "A run that failed is asked for again, after growing waits; where that is no use, "
+    f"the check `{NEWEST}` of `trained_checkpoint` fails and says why.",
 )
 def new_annotations(
-    context: dg.SensorEvaluationContext, dataset: Dataset, artifacts: Artifacts
+    context: dg.SensorEvaluationContext,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    retraining: Retraining,
 ) -> dg.SensorResult | dg.SkipReason:
-    from jersey_assets.annotations.files import fingerprint
+    from jersey_assets.annotations.files import AnnotationError
+    from jersey_assets.annotations.watch import NotSeenError, watch
 
-    if not dataset.path.is_dir():
-        return dg.SkipReason(f"{dataset.root} is not a folder")
-    found = fingerprint(dataset.path)
-    asked = json.loads(context.cursor or '{"fingerprint": null, "requests": 0}')
-    if asked["fingerprint"] is None:
-        trained = artifacts.store().current("trained_checkpoint")
-        if trained is not None:
-            asked["fingerprint"] = trained.manifest["dataset_fingerprint"]
-    if found.digest == asked["fingerprint"]:
-        return dg.SkipReason(f"{found.files} annotation files, none changed")
-    # Numbered, so that going back to earlier annotations is asked for as well.
-    number = asked["requests"] + 1
+    try:
+        seen = watch(dataset.path).look()
+    except (AnnotationError, NotSeenError) as error:
+        return dg.SkipReason(str(error))
+    if not seen.fingerprint.files:
+        return dg.SkipReason(f"there are no annotation files in {dataset.root}")
+    try:
+        trained = artifacts.store().manifest("trained_checkpoint")
+    except StorageError as error:
+        context.log.warning(f"taken for not trained: {error}")
+        trained = None
+    instance, now = context.instance, seen.fingerprint.digest
+    files = f"{seen.fingerprint.files} annotation files"
+    cursor = Cursor.read(context.cursor)
+    if now != cursor.fingerprint:
+        cursor = replace(cursor, fingerprint=now, runs_before=runs.newest_run(instance))
+        why = f"{files}, other than a tick ago: a second look will tell if they stay"
+        return _skip(why, cursor, [_observed(seen.fingerprint)])
+    if runs.last_read(instance, trained) == (now, True):
+        back = [_newest(True, f"trained on the {files} that are there")]
+        events = back if cursor.given_up else []
+        why = f"{files}, the same that the last training read"
+        return _skip(why, replace(cursor, given_up=""), events)
+    if busy := runs.under_way(instance, retrain.name):
+        return _skip(f"{files} changed; run {busy.run_id[:8]} is under way", cursor)
+    asked = runs.runs_since(instance, cursor, ASKED_TAG)
+    read = runs.runs_since(instance, cursor, READ_TAG)
+    no_use = runs.no_use(instance, read[0].dagster_run) if read else ""
+    if not no_use and len(asked) >= retraining.attempts:
+        no_use = (
+            f"{len(asked)} runs for these annotations have failed, the last is "
+            f"{asked[0].dagster_run.run_id[:8]}; find out why and start `retrain`"
+        )
+    if no_use:
+        events = [] if cursor.given_up == now else [_newest(False, no_use)]
+        return _skip(no_use, replace(cursor, given_up=now), events)
+    if wait := runs.wait_s(asked, retraining.first_wait_s):
+        why = f"attempt {len(asked)} has failed; the next one is due in {wait:.0f} s"
+        return _skip(why, cursor)
+    wanted = retraining.min_new_rows if trained else 0
+    new = seen.rows - int(trained.get("dataset_rows", 0)) if trained else seen.rows
+    if wanted and new < wanted:
+        return _skip(f"{new} new rows of the {wanted} that are wanted", cursor)
+    request = dg.RunRequest(
+        run_key=runs.next_run_key(instance, now),
+        run_config=retraining.run_config(),
+        tags={READ_TAG: now, ASKED_TAG: now},
+    )
+    return dg.SensorResult(run_requests=[request], cursor=cursor.write())
+
+
+@dg.sensor(
+    minimum_interval_seconds=whole_number("JERSEY_TICK_S", 30),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs whose process is gone, after a power cut at its first tick, "
+    "so that nothing waits for them.",
+)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    ended = [run.run_id[:8] for run in end_lost_runs(context.instance)]
+    for run_id in ended:
+        context.log.warning(f"run {run_id} has lost its process: ended")
+    return dg.SkipReason(f"ended: {', '.join(ended) or 'none'}")
+
+
+@dg.run_failure_sensor(
+    minimum_interval_seconds=whole_number("JERSEY_TICK_S", 30),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Logs each failed run, and posts it to the URL in "
+    f"{alerts.WEBHOOK} where that is set.",
+)
+def failed_runs(context: dg.RunFailureSensorContext) -> None:
+    run = context.dagster_run
+    message = context.failure_event.message or "no more is known"
+    context.log.error(f"{run.job_name}: run {run.run_id} failed: {message}")
+    try:
+        posted = alerts.post(run.run_id, run.job_name, message)
+    except alerts.AlertError as error:
+        context.log.error(str(error))
+    else:
+        if posted:
+            context.log.info("posted to the webhook")
+
+
+def _skip(
+    why: str,
+    cursor: Cursor,
+    events: Sequence[dg.AssetObservation | dg.AssetCheckEvaluation] = (),
+) -> dg.SensorResult:
     return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(
-                run_key=f"{found.digest[:16]}-{number}",
-                tags={"dataset_fingerprint": found.digest[:16]},
-            )
-        ],
-        cursor=json.dumps({"fingerprint": found.digest, "requests": number}),
-        asset_events=[
-            dg.AssetObservation(
-                "annotation_files", tags={"dagster/data_version": found.digest}
-            )
-        ],
+        skip_reason=why, cursor=cursor.write(), asset_events=list(events)
+    )
+
+
+def _observed(found: "Fingerprint") -> dg.AssetObservation:
+    return dg.AssetObservation(
+        "annotation_files",
+        tags={"dagster/data_version": found.digest},
+        metadata=asdict(found),
+    )
+
+
+def _newest(passed: bool, why: str) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=runs.TRAINED, check_name=NEWEST, passed=passed, description=why
     )

@@ -10,7 +10,11 @@ from typing import Any
 import dagster as dg
 
 from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.retraining import last_read
 from jersey_assets.verdict import Verdict
+
+# Also reported by the sensor, when it gives up.
+NEWEST = "trained_on_newest_annotations"
 
 CheckResults = Iterator[dg.AssetCheckResult]
 
@@ -105,12 +109,19 @@ def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
             "checkpoint_holds_ema_weights": "The stored weights score on valid what "
             "the averaged weights scored during training, and are not the raw ones.",
         },
-        {"beats_majority_class": "Better than always answering the commonest label."},
+        {
+            "beats_majority_class": "Better than always answering the commonest label.",
+            NEWEST: "The training read the annotations that lie there now. Fails where "
+            "the sensor has given up on them.",
+        },
     )
 )
-def checkpoint_checks(dataset: Dataset, artifacts: Artifacts) -> CheckResults:
+def checkpoint_checks(
+    context: dg.AssetCheckExecutionContext, dataset: Dataset, artifacts: Artifacts
+) -> CheckResults:
     import pandas as pd
 
+    from jersey_assets.annotations.files import fingerprint
     from jersey_assets.training.checkpoint import load_checkpoint
     from jersey_assets.training.crops import load_crops
     from jersey_assets.training.promises import verdicts
@@ -127,6 +138,12 @@ def checkpoint_checks(dataset: Dataset, artifacts: Artifacts) -> CheckResults:
     )
     summary: dict[str, Any] = trained.json("training.json")
     yield from _results("trained_checkpoint", verdicts(checkpoint, summary, valid))
+    read, _ = last_read(context.instance, trained.manifest)
+    newest = read == fingerprint(dataset.path).digest
+    message = "it did" if newest else "other annotations have landed since it began"
+    yield from _results(
+        "trained_checkpoint", [Verdict(NEWEST, newest, message, "warning")]
+    )
 
 
 @dg.multi_asset_check(

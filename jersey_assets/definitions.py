@@ -12,14 +12,22 @@ with warnings.catch_warnings():
     from jersey_assets import assets, automation, checks
 
 from jersey_assets.console import console
-from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.resources import Artifacts, Dataset, Retraining
 
 defs = dg.Definitions(
     assets=assets.ASSETS,
     asset_checks=checks.CHECKS,
     jobs=[automation.retrain, automation.validate],
-    sensors=[automation.new_annotations],
-    resources={"dataset": Dataset(), "artifacts": Artifacts()},
+    sensors=[
+        automation.new_annotations,
+        automation.lost_runs,
+        automation.failed_runs,
+    ],
+    resources={
+        "dataset": Dataset(),
+        "artifacts": Artifacts(),
+        "retraining": Retraining(),
+    },
     loggers={"console": console},
     # A process per step and check costs seconds each and swallows signals.
     executor=dg.in_process_executor,

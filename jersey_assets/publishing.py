@@ -14,11 +14,12 @@ import dagster as dg
 
 from jersey_assets import metadata
 from jersey_assets.resources import Artifacts
+from jersey_assets.retraining import READ_TAG
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.store import Artifact, Origin
 
 # What a manifest takes over from the artifacts it was made from.
-_INHERITED = ("dataset_fingerprint", "recipe_hash")
+_INHERITED = ("dataset_fingerprint", "dataset_rows", "recipe_hash")
 
 
 class Desk:
@@ -96,8 +97,10 @@ def observe_input(
     """Tells Dagster which version of an external asset this step has read.
 
     Without this the step would be linked to the version that was seen last before it
-    started, and the UI would call what it made out of date.
+    started, and the UI would call what it made out of date. The run is tagged with it
+    as well, so that the sensor knows what a run reads, whoever started it.
     """
     tags = {"dagster/data_version": data_version}
     context.instance.report_runless_asset_event(dg.AssetObservation(asset, tags=tags))
     context.get_step_execution_context().wipe_input_asset_version_info(asset)
+    context.instance.add_run_tags(context.run.run_id, {READ_TAG: data_version})

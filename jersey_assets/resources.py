@@ -6,11 +6,13 @@ asset's config. The resources hand out the rooms' own objects.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
-from pydantic import Field
+import yaml
+from pydantic import Field, PrivateAttr
 
+from jersey_assets.liveness import tie
 from jersey_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -27,7 +29,33 @@ def default_artifact_root() -> str:
     return os.environ.get("JERSEY_ARTIFACT_ROOT") or str(Path("artifacts").absolute())
 
 
-class Dataset(dg.ConfigurableResource):
+def default_retrain_config() -> str:
+    """The run config of the runs that the sensor asks for."""
+    return os.environ.get("JERSEY_RETRAIN_CONFIG", "")
+
+
+def whole_number(variable: str, default: int) -> int:
+    """Reads a setting from the environment.
+
+    Raises:
+        ValueError: it is not a whole number from 0 on.
+    """
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal():
+        raise ValueError(f"{variable} is {text!r}: write a whole number from 0 on")
+    return int(text)
+
+
+class Marking(dg.ConfigurableResource):
+    """A resource whose runs can be told from runs that have lost their process."""
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Ties the run to this process."""
+        if context.run is not None and context.instance is not None:
+            tie(context.instance, context.run.run_id)
+
+
+class Dataset(Marking):
     """The annotated crops, and the rules they are held to."""
 
     root: str = Field(
@@ -67,7 +95,7 @@ class Dataset(dg.ConfigurableResource):
         )
 
 
-class Artifacts(dg.ConfigurableResource):
+class Artifacts(Marking):
     """The artifact store."""
 
     root: str = Field(
@@ -81,6 +109,54 @@ class Artifacts(dg.ConfigurableResource):
         default=20, ge=1, description="versions that stay of released_model"
     )
 
+    _published: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Ties the run to this process; it begins with what is published."""
+        super().setup_for_execution(context)
+        self._published = {}
+
     def store(self) -> Store:
-        """The store, as rooms take it."""
-        return Store(self.root, self.keep_versions, self.keep_releases)
+        """The store, as rooms take it; a run reads what it has itself published."""
+        return Store(self.root, self.keep_versions, self.keep_releases, self._published)
+
+
+class Retraining(dg.ConfigurableResource):
+    """When the sensor asks for a retraining, and with which recipe."""
+
+    config: str = Field(
+        default_factory=default_retrain_config,
+        description="YAML file of run config, such as presets/default.yaml; empty: "
+        "every default; JERSEY_RETRAIN_CONFIG sets it",
+    )
+    min_new_rows: int = Field(
+        default_factory=lambda: whole_number("JERSEY_RETRAIN_MIN_ROWS", 0),
+        ge=0,
+        description="rows more than the last training read that are worth another one; "
+        "0: any change is; JERSEY_RETRAIN_MIN_ROWS sets it",
+    )
+    attempts: int = Field(
+        default=5, ge=1, description="runs asked for until the same files are given up"
+    )
+    first_wait_s: int = Field(
+        default_factory=lambda: whole_number("JERSEY_RETRAIN_WAIT_S", 60),
+        ge=0,
+        description="seconds from a failed run to the next, four times as many each "
+        "time; JERSEY_RETRAIN_WAIT_S sets it",
+    )
+
+    def run_config(self) -> dict[str, Any]:
+        """The run config of the runs that the sensor asks for.
+
+        Raises:
+            ValueError: the file cannot be read, or is not run config.
+        """
+        if not self.config:
+            return {}
+        try:
+            content = yaml.safe_load(Path(self.config).read_text("utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"JERSEY_RETRAIN_CONFIG: {error}") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"JERSEY_RETRAIN_CONFIG: {self.config} is no run config")
+        return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import signal
@@ -9,13 +10,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 import torch
 
 from jersey_assets.storage.store import Store
+from jersey_assets.training import keeping
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
+from jersey_assets.training.errors import TrainingError
+from jersey_assets.training.work import Work
 from jersey_assets_tests.stopped import WAITING, train
 from jersey_assets_tests.storage.test_lock import hold
 
@@ -90,6 +95,56 @@ def test_a_stopped_run_is_no_success_and_the_next_one_goes_on_to_the_same_weight
         assert torch.equal(whole.raw_state_dict[name], resumed.raw_state_dict[name])
     work = Store(str(artifacts)).scratch() / "training"
     assert not list(work.iterdir())
+
+
+def fail_once(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, at: int = 2
+) -> list[int]:
+    """Lets the training's work fail to be saved, once."""
+    calls: list[int] = []
+    really_save = Work.save
+
+    def save(*arguments: Any) -> None:
+        calls.append(len(calls) + 1)
+        if calls[-1] == at:
+            raise error
+        really_save(*arguments)
+
+    monkeypatch.setattr(Work, "save", save)
+    return calls
+
+
+def test_a_full_disk_in_the_training_ends_in_the_same_weights_after_a_pause(
+    rendered: Path,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    whole: Checkpoint,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail_once(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(keeping, "SAVE_EVERY_S", 0.3)
+    monkeypatch.setattr("jersey_assets.assets.RETRY_PAUSE_S", 0)
+    with caplog.at_level(logging.INFO):
+        result = train(rendered, tmp_path, instance)
+    assert result.success
+    assert result.retry_attempts_for_node("trained_checkpoint") == 1
+    assert "resuming at epoch" in caplog.text
+    for name, value in whole.state_dict.items():
+        assert torch.equal(value, trained(tmp_path).state_dict[name])
+
+
+def test_what_would_fail_again_is_not_tried_again(
+    rendered: Path,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = fail_once(monkeypatch, TrainingError("no number"), at=1)
+    result = train(rendered, tmp_path, instance)
+    assert not result.success
+    assert len(calls) == 1
+    assert result.retry_attempts_for_node("trained_checkpoint") == 0
 
 
 @pytest.mark.slow

@@ -113,11 +113,15 @@ class Store:
         root: a path or an fsspec URL.
         keep: versions of an asset that stay when a new one is published.
         keep_releases: the same for `released_model`.
+        published: where a run notes the versions that it publishes, by asset, and reads
+            them from then on, so that two runs at once each keep to their own; None:
+            everybody reads what readers are pointed to.
     """
 
     root: str
     keep: int = 5
     keep_releases: int = 20
+    published: dict[str, str] | None = None
 
     def current(self, asset: str) -> Artifact | None:
         """Reads the asset's current version, or None where there is none yet.
@@ -125,16 +129,17 @@ class Store:
         Raises:
             StorageError: the version is damaged.
         """
-        pointer = f"{self._base}/{asset}/{CURRENT}"
-        try:
-            version = json.loads(self._fs.cat_file(pointer))["version"]
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"cannot read {pointer}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"{pointer} is damaged: {error}") from error
-        return self.read(asset, version)
+        version = self._current_version(asset)
+        return None if version is None else self.read(asset, version)
+
+    def manifest(self, asset: str) -> Mapping[str, Any] | None:
+        """Reads the manifest of the asset's current version, and none of its files.
+
+        Raises:
+            StorageError: the manifest is damaged.
+        """
+        version = self._current_version(asset)
+        return None if version is None else self._manifest(asset, version)
 
     def require(self, asset: str) -> Artifact:
         """Reads the asset's current version.
@@ -194,9 +199,9 @@ class Store:
         """
         existing = self.find(asset, key=origin.key())
         if existing is not None:
-            current = self.intact(asset)
-            if current is None or current.version != existing.version:
+            if self._pointed(asset) != existing.version:
                 self.point(asset, existing.version)
+            self._note(asset, existing.version)
             return existing
         with self._writing(asset):
             staging = self._make_staging(asset)
@@ -208,6 +213,7 @@ class Store:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         self.point(asset, manifest["version"])
+        self._note(asset, manifest["version"])
         self._prune(asset)
         return self.read(asset, manifest["version"])
 
@@ -329,6 +335,31 @@ class Store:
                 f"cannot write {asset} under {self.root}: {error}"
             ) from error
 
+    def _current_version(self, asset: str) -> str | None:
+        """The version to read, None where there is none yet."""
+        if self.published and asset in self.published:
+            return self.published[asset]
+        pointer = f"{self._base}/{asset}/{CURRENT}"
+        try:
+            return str(json.loads(self._fs.cat_file(pointer))["version"])
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"cannot read {pointer}: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{pointer} is damaged: {error}") from error
+
+    def _note(self, asset: str, version: str) -> None:
+        if self.published is not None:
+            self.published[asset] = version
+
+    def _pointed(self, asset: str) -> str | None:
+        """The version that readers are pointed to, None where it cannot be told."""
+        try:
+            return Store(self.root)._current_version(asset)
+        except StorageError:
+            return None
+
     def _manifest(self, asset: str, version: str) -> dict[str, Any]:
         """Reads a manifest, and checks that its digest is that of its files."""
         location = f"{self._base}/{asset}/{version}"
@@ -397,8 +428,8 @@ class Store:
         from: provenance can be walked as long as there is something to walk from.
         """
         keep = self.keep_releases if asset == "released_model" else self.keep
-        current = self.intact(asset)
-        needed = self._inputs_of_all() | {current.version if current else ""}
+        needed = self._inputs_of_all() | {self._pointed(asset)}
+        needed.update((self.published or {}).values())
         for version in self.versions(asset)[:-keep]:
             if version not in needed:
                 self._remove(f"{self._base}/{asset}/{version}")
@@ -407,9 +438,9 @@ class Store:
                 if time.time() - folder.stat().st_mtime > _STAGING_LIFETIME_S:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _inputs_of_all(self) -> set[str]:
+    def _inputs_of_all(self) -> set[str | None]:
         """Versions that any stored artifact was made from."""
-        needed = set()
+        needed: set[str | None] = set()
         for entry in self._fs.ls(self._base, detail=True, refresh=True):
             asset = entry["name"].rstrip("/").rsplit("/", 1)[-1]
             if entry["type"] == "directory" and not asset.startswith("."):

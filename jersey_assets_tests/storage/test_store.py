@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -155,6 +156,19 @@ def test_going_back_is_pointing_back(store: Store) -> None:
         with pytest.raises(StorageError, match="has no version"):
             store.point("thing", unknown)
     assert store.require("thing").version == first.version
+
+
+def test_runs_at_the_same_time_each_keep_to_what_they_published(store: Store) -> None:
+    first, second = (replace(store, published={}) for _ in range(2))
+    made = first.publish("thing", Origin("1"), write_text("one"))
+    assert second.require("thing").digest == made.digest
+    other = second.publish("thing", Origin("2"), write_text("two"))
+    assert first.require("thing").digest == made.digest
+    assert second.require("thing").digest == other.digest
+    assert store.require("thing").digest == other.digest
+    first.publish("thing", Origin("1"), write_text("one"))
+    assert store.require("thing").digest == made.digest
+    assert second.require("thing").digest == other.digest
 
 
 def test_a_failed_make_leaves_the_old_version(store: Store) -> None:

@@ -1,0 +1,80 @@
+"""Which runs have lost their process: killed, or gone with the machine's power.
+
+Nobody ends such a run in Dagster until its maximum run time is over, and until then it
+counts as under way. So each process that executes a run holds a lock file in the
+Dagster home as long as it lives, and its runs are tagged with the file's name. The
+kernel drops the lock however the process ends; process ids, which come again after a
+boot or in another container, are not looked at. A file that is not there says nothing:
+the run may live on a machine with a home of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import uuid
+from pathlib import Path
+from typing import TextIO
+
+import dagster as dg
+
+PROCESS_TAG = "process_lock"
+_FOLDER = "processes"
+
+
+def tie(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Tags a run with the lock that this process holds until it ends."""
+    name, _ = _own_lock(_folder(instance))
+    instance.add_run_tags(run_id, {PROCESS_TAG: name})
+
+
+def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Ends the runs whose process is gone, and frees what they held.
+
+    Returns:
+        The runs that were ended: as failed, or canceled where that was under way.
+    """
+    folder = _folder(instance)
+    gone = {path.name for path in folder.glob("*.lock") if not _is_held(path)}
+    status = dg.DagsterRunStatus
+    begun = dg.RunsFilter(statuses=[status.STARTING, status.STARTED, status.CANCELING])
+    lost = [run for run in instance.get_runs(begun) if _lock_of(run) in gone]
+    for run in lost:
+        message = "The run's process is gone: it was killed, or its machine went down."
+        if run.status is status.CANCELING:
+            instance.report_run_canceled(run, message)
+        else:
+            instance.report_run_failed(run, message)
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    for name in gone:
+        (folder / name).unlink(missing_ok=True)
+    return lost
+
+
+def _folder(instance: dg.DagsterInstance) -> Path:
+    return Path(instance.root_directory) / _FOLDER
+
+
+def _lock_of(run: dg.DagsterRun) -> str:
+    return run.tags.get(PROCESS_TAG, "")
+
+
+@functools.cache
+def _own_lock(folder: Path) -> tuple[str, TextIO]:
+    """Name of this process's lock file, and the file, open until the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{uuid.uuid4().hex}.lock"
+    new = folder / f"{name}.new"
+    file = new.open("w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    new.rename(folder / name)  # under its name it is never seen unlocked
+    return name, file
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, or not to be told
+        return True
+    return False
