@@ -44,7 +44,7 @@ test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800
 
 ui: $(READY) $(HOME_READY) | $(SAMPLE)
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	@$(BIN)/python -m jersey_assets.webserver --port $(PORT) --daemon
 
 bench: bench-front-door bench-annotations bench-export bench-training bench-sensor
 
