@@ -156,7 +156,9 @@ def _predict(options: argparse.Namespace) -> int:
     from jersey_assets.export.predict import Predictor
 
     for answer in Predictor(options.model).predict(options.images):
-        print(f"{answer.image}\t{answer.label or '(none)'}\t{answer.confidence:.3f}")
+        label = answer.label  # the file's own word, and a terminal obeys what it gets
+        shown = (label if label.isprintable() else ascii(label)) or "(none)"
+        print(f"{answer.image}\t{shown}\t{answer.confidence:.3f}")
     return 0
 
 
