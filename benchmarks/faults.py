@@ -18,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRunStatus
@@ -65,6 +65,12 @@ class Place:
     def store(self) -> Store:
         """The artifacts."""
         return Store(str(self.folder / "artifacts"))
+
+    @contextmanager
+    def instance(self) -> Iterator[DagsterInstance]:
+        """The Dagster instance of the home."""
+        with DagsterInstance.from_config(str(self.folder / "home")) as made:
+            yield made
 
     def environment(self) -> dict[str, str]:
         """Variables of the processes that run here."""
@@ -277,6 +283,17 @@ def fifo(place: Place) -> None:
     place.next_run_is_clean(ANNOTATIONS)
 
 
+def trainings(instance: DagsterInstance) -> list[tuple[float, float]]:
+    """When each training that succeeded began and ended, in order."""
+    spans = [
+        (step.start_time, step.end_time)
+        for run in instance.get_runs()
+        for step in instance.get_run_step_stats(run.run_id, ["trained_checkpoint"])
+        if step.start_time and step.end_time
+    ]
+    return sorted(spans)
+
+
 def two_at_once(place: Place) -> None:
     """Two people materialize everything at once, with different recipes."""
     runs = [place.start("", CHAIN, next(_seeds)) for _ in range(2)]
@@ -284,27 +301,47 @@ def two_at_once(place: Place) -> None:
     for run, said in zip(runs, printed, strict=True):
         fine = run.returncode == 0 or "materialize the whole chain again" in said
         must(fine, f"a run ended with {run.returncode}: {said[-600:]}")
-    must(any("waiting for" in said for said in printed), "neither waited")
+    with place.instance() as instance:
+        spans = trainings(instance)
+    must(len(spans) == 3, f"{len(spans)} trainings ended, not 3")
+    for (_, ended), (began, _) in pairwise(spans):
+        must(ended <= began, "two trainings overlapped")
     list(walk_provenance(place.store, place.readers_find()["released_model"]))
     place.next_run_is_clean()
 
 
 def holder_killed(place: Place) -> None:
-    """Two trainings at once; the one that holds the lock is killed."""
+    """Two trainings at once, a daemon beside them; the one under way is killed."""
     first, second = next(_seeds), next(_seeds)
-    holder = place.start("wait in training", TRAINING, first)
-    assert holder.stdout is not None
-    must(any(WAITING in line for line in holder.stdout), "the training never began")
-    holder.send_signal(signal.SIGSTOP)
-    waiter = place.start("", TRAINING, second)
-    assert waiter.stdout is not None
-    must(any("waiting for" in line for line in waiter.stdout), "it did not wait")
-    holder.kill()
-    printed, _ = waiter.communicate(timeout=600)
-    holder.communicate()
+    with daemon(place), place.instance() as instance:
+        holder = place.start("stand still in training", TRAINING, first)
+        assert holder.stdout is not None
+        must(any(WAITING in line for line in holder.stdout), "no training began")
+        waiter = place.start("", TRAINING, second)
+        ready = "rendered_crops"  # made last before the training
+        until(lambda: ready in succeeded(instance), 120, "the second run got stuck")
+        time.sleep(5)
+        must(waiter.poll() is None, "the second run did not wait")
+        holder.kill()
+        printed, _ = waiter.communicate(timeout=600)
+        holder.communicate()
     must(waiter.returncode == 0, f"it ended with {waiter.returncode}: {printed[-600:]}")
     trained = place.readers_find()["trained_checkpoint"]
     must(trained.manifest["settings"]["seed"] == second, "it trained something else")
+
+
+def succeeded(instance: DagsterInstance) -> set[str]:
+    """Steps of the newest run that are done."""
+    stats = instance.get_run_step_stats(instance.get_runs(limit=1)[0].run_id)
+    return {step.step_key for step in stats if step.end_time}
+
+
+def until(holds: Callable[[], object], seconds: float, otherwise: str) -> None:
+    """Waits for something; raises Broken where it does not come."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        must(time.monotonic() < deadline, otherwise)
+        time.sleep(0.5)
 
 
 def few_descriptors(place: Place) -> None:
@@ -354,18 +391,18 @@ def pointer_damaged(place: Place) -> None:
 
 
 @contextmanager
-def daemon(place: Place):  # type: ignore[no-untyped-def]
+def daemon(place: Place) -> Iterator[None]:
     """A daemon, killed without warning at the end."""
     process = subprocess.Popen(
         [Path(sys.executable).with_name("dagster-daemon"), "run", *WORKSPACE],
         cwd=ROOT,
-        env=place.environment(),
+        env={**place.environment(), "JERSEY_TICK_S": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        yield process
+        yield
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -385,18 +422,22 @@ def daemon_restarted(place: Place) -> None:
         check=False,
     )
     must(queued.returncode == 0, queued.stderr[-600:])
-    ref = DagsterInstance.from_config(str(place.folder / "home"))
-    with ref as instance, daemon(place):
-        run = instance.get_runs(limit=1)[0]
-        while instance.get_daemon_statuses().get("SENSOR") is None:  # it is up
-            time.sleep(0.2)
-    with ref as instance, daemon(place):
-        deadline = time.monotonic() + 300
-        while not (now := instance.get_run_by_id(run.run_id)).is_finished:  # type: ignore[union-attr]
-            must(time.monotonic() < deadline, f"the run is {now.status}")  # type: ignore[union-attr]
-            time.sleep(0.5)
-        must(now.status is DagsterRunStatus.SUCCESS, f"the run ended as {now.status}")
-        must(len(instance.get_runs()) == 2, "there are more runs than were asked for")
+    with place.instance() as instance:
+        (run,) = instance.get_runs(limit=1)
+        with daemon(place):  # killed as soon as it lives
+            until(lambda: "SENSOR" in instance.get_daemon_statuses(), 60, "no daemon")
+        with daemon(place):
+            until(lambda: ended(instance, run.run_id), 300, "the run never ended")
+        status = ended(instance, run.run_id)
+        must(status is DagsterRunStatus.SUCCESS, f"the run ended as {status}")
+        validations = [r for r in instance.get_runs() if r.job_name == run.job_name]
+        must(len(validations) == 1, "it ran more often than it was asked for")
+
+
+def ended(instance: DagsterInstance, run_id: str) -> DagsterRunStatus | None:
+    """How a run ended, or None."""
+    run = instance.get_run_by_id(run_id)
+    return run.status if run is not None and run.is_finished else None
 
 
 OLD_STAYS = "readers find the old version, whole; the next run is clean"
@@ -449,11 +490,11 @@ FAULTS: dict[str, tuple[str, Callable[[Place], None]]] = {
         fifo,
     ),
     "two runs of everything at once": (
-        "one training at a time; the release's parts belong together",
+        "trainings do not overlap; the release's parts belong together",
         two_at_once,
     ),
-    "kill -9 of the run that holds the GPU lock": (
-        "the waiting run trains",
+    "kill -9 of the training that another one waits for": (
+        "the waiting one trains (daemon running)",
         holder_killed,
     ),
     "50 file descriptors": (

@@ -47,6 +47,11 @@ def _wait() -> None:
     time.sleep(5)  # a signal ends the sleep only when it is over
 
 
+def _stand_still() -> None:
+    print(WAITING, flush=True)
+    time.sleep(3600)
+
+
 def _half_a_checkpoint() -> None:
     import lightning.pytorch as pl
 
@@ -157,6 +162,7 @@ def _clock_set_back() -> None:
 MOMENTS: dict[str, Callable[[], None]] = {
     "kill in training": lambda: _at_step(die),
     "wait in training": lambda: _at_step(_wait),
+    "stand still in training": lambda: _at_step(_stand_still),
     "kill in checkpoint write": _half_a_checkpoint,
     "kill in checkpoint publishing": _half_a_file("trained_checkpoint", "model.ckpt"),
     "kill in ONNX write": _half_a_file("onnx_model", "model.onnx"),

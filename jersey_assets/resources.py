@@ -12,7 +12,7 @@ import dagster as dg
 import yaml
 from pydantic import Field, PrivateAttr
 
-from jersey_assets.liveness import tie
+from jersey_assets.liveness import end_lost_runs, tie
 from jersey_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Rooted(dg.ConfigurableResource):
         if context.run is not None and context.instance is not None:
             _refuse_moved_roots(context.run)
             tie(context.instance, context.run.run_id)
+            # Where no daemon runs, nobody else frees what a killed run held.
+            end_lost_runs(context.instance)
 
 
 class Dataset(Rooted):

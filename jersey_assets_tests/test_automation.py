@@ -387,13 +387,14 @@ def test_a_tick_tells_the_graph_what_is_on_disk(sensor: Sensor) -> None:
 def validate_annotations(
     data: Path, artifacts: Path, instance: dg.DagsterInstance
 ) -> dg.ExecuteInProcessResult:
-    """Runs the job on these roots, which the environment alone can name."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("JERSEY_DATA_ROOT", str(data))
-        environment.setenv("JERSEY_ARTIFACT_ROOT", str(artifacts))
-        return defs.resolve_job_def("validate_annotations").execute_in_process(
-            instance=instance, raise_on_error=False
-        )
+    """Runs the job on these roots, which run config cannot name."""
+    resources = {
+        "dataset": Dataset(root=str(data)),
+        "artifacts": Artifacts(root=str(artifacts)),
+    }
+    return defs.resolve_job_def("validate_annotations").execute_in_process(
+        instance=instance, resources=resources, raise_on_error=False
+    )
 
 
 def test_the_jobs_cover_the_graph_and_the_annotations() -> None:
