@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from itertools import count, pairwise
 from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.scheduler.instigation import InstigatorTick
 
 from benchmarks.inject import WAITING
 from jersey_assets.rendering.dataset import render_dataset
@@ -391,25 +392,25 @@ def pointer_damaged(place: Place) -> None:
 
 
 @contextmanager
-def daemon(place: Place) -> Iterator[None]:
+def daemon(place: Place, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon, killed without warning at the end."""
     process = subprocess.Popen(
         [Path(sys.executable).with_name("dagster-daemon"), "run", *WORKSPACE],
         cwd=ROOT,
-        env={**place.environment(), "JERSEY_TICK_S": "1"},
+        env={**place.environment(), "JERSEY_TICK_S": "1", **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        yield
+        yield process
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def daemon_restarted(place: Place) -> None:
-    """The daemon is killed with a run in its queue, and started again."""
+def queue_validation(place: Place) -> str:
+    """Asks for a validation of the annotations; its run id."""
     queued = subprocess.run(
         [
             *(sys.executable, "-m", "dagster", "job", "launch"),
@@ -423,15 +424,55 @@ def daemon_restarted(place: Place) -> None:
     )
     must(queued.returncode == 0, queued.stderr[-600:])
     with place.instance() as instance:
-        (run,) = instance.get_runs(limit=1)
+        return instance.get_runs(limit=1)[0].run_id
+
+
+def daemon_restarted(place: Place) -> None:
+    """The daemon is killed with a run in its queue, and started again."""
+    run = queue_validation(place)
+    with place.instance() as instance:
         with daemon(place):  # killed as soon as it lives
             until(lambda: "SENSOR" in instance.get_daemon_statuses(), 60, "no daemon")
         with daemon(place):
-            until(lambda: ended(instance, run.run_id), 300, "the run never ended")
-        status = ended(instance, run.run_id)
-        must(status is DagsterRunStatus.SUCCESS, f"the run ended as {status}")
-        validations = [r for r in instance.get_runs() if r.job_name == run.job_name]
+            until(lambda: ended(instance, run), 300, "the run never ended")
+        must(ended(instance, run) is DagsterRunStatus.SUCCESS, "the run failed")
+        validations = [r for r in instance.get_runs() if r.job_name.startswith("valid")]
         must(len(validations) == 1, "it ran more often than it was asked for")
+
+
+def webhook_down(place: Place) -> None:
+    """A run fails, and nobody listens where the webhook should be."""
+    pipe = place.data / "train" / "pipe.jsonl"
+    webhook = {"JERSEY_ALERT_WEBHOOK": "http://127.0.0.1:9/"}
+    with place.instance() as instance, daemon(place, **webhook) as process:
+        until(lambda: ticks(instance, "failed_runs"), 120, "the sensor never ticked")
+        os.mkfifo(pipe)
+        failed = queue_validation(place)
+        until(lambda: ended(instance, failed), 300, "the run never ended")
+        must(ended(instance, failed) is DagsterRunStatus.FAILURE, "the run succeeded")
+        until(
+            lambda: any(
+                failed in (tick.origin_run_ids or [])
+                for tick in ticks(instance, "failed_runs")
+            ),
+            120,
+            "no tick took the failed run",
+        )
+        pipe.unlink()
+        run = queue_validation(place)
+        until(lambda: ended(instance, run), 300, "the next run never ended")
+        must(ended(instance, run) is DagsterRunStatus.SUCCESS, "the next run failed")
+        must(process.poll() is None, "the daemon ended")
+
+
+def ticks(instance: DagsterInstance, sensor: str) -> Sequence[InstigatorTick]:
+    """The newest ticks of a sensor."""
+    for state in instance.all_instigator_state():
+        if state.instigator_name == sensor:
+            return instance.get_ticks(
+                state.instigator_origin_id, state.selector_id, limit=20
+            )
+    return []
 
 
 def ended(instance: DagsterInstance, run_id: str) -> DagsterRunStatus | None:
@@ -508,6 +549,10 @@ FAULTS: dict[str, tuple[str, Callable[[Place], None]]] = {
     "daemon killed with a run queued, started again": (
         "the run succeeds, once",
         daemon_restarted,
+    ),
+    "webhook down when a run fails": (
+        "the failure is taken note of; the daemon lives, the next run succeeds",
+        webhook_down,
     ),
     "a bit of the checkpoint flipped on disk": (
         "readers refuse it; the next run makes it anew",
