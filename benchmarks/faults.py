@@ -51,6 +51,11 @@ def must(holds: object, what: str) -> None:
         raise Broken(what)
 
 
+def told(printed: str) -> str:
+    """What a run printed when it failed, without its summary."""
+    return printed.partition("\nFailed in ")[0][-2500:]
+
+
 @dataclass
 class Place:
     """A Dagster home, an artifact root and a dataset: a copy of the base."""
@@ -134,7 +139,7 @@ class Place:
     def next_run_is_clean(self, select: str = CHAIN, seed: int = 0) -> str:
         """Runs again without a fault, and returns what was printed."""
         status, printed = self.run("", select, seed)
-        must(status == 0, f"the next run ended with {status}: {printed[-600:]}")
+        must(status == 0, f"the next run ended with {status}: {told(printed)}")
         found = self.readers_find()
         if select == CHAIN:
             list(walk_provenance(self.store, found["released_model"]))
@@ -150,7 +155,7 @@ def stopped(moment: str, select: str, place: Place, resumes: bool = False) -> No
     """A run that kills itself: readers find what was there, the next run is clean."""
     before, seed = place.readers_find(), next(_seeds)
     status, printed = place.run(moment, select, seed)
-    must(status == -signal.SIGKILL, f"the run ended with {status}: {printed[-600:]}")
+    must(status == -signal.SIGKILL, f"the run ended with {status}: {told(printed)}")
     after = place.readers_find()
     last = {"kill in ONNX write": "onnx_model"}.get(moment, "trained_checkpoint")
     if "release flip" in moment:
@@ -195,8 +200,10 @@ def disk_full(place: Place) -> None:
         f"cp -a '{full}' '{kept}'; exit $status"
     )
     status, printed = place.run("", TRAINING, seed, prefix=in_own_mounts(script))
-    must(status == 1, f"the run ended with {status}: {printed[-600:]}")
-    must("No space left" in printed, f"it does not say why: {printed[-600:]}")
+    must(status == 1, f"the run ended with {status}: {told(printed)}")
+    must(
+        " 0 MB are left on its disk" in printed, f"it does not say why: {told(printed)}"
+    )
     shutil.rmtree(place.store.root)
     kept.rename(place.store.root)
     now = versions(place.readers_find())
@@ -213,8 +220,8 @@ def disk_read_only(place: Place) -> None:
         'exec "$@"'
     )
     status, printed = place.run("", TRAINING, seed, prefix=in_own_mounts(script))
-    must(status == 1, f"the run ended with {status}: {printed[-600:]}")
-    must("Read-only file system" in printed, f"it does not say why: {printed[-600:]}")
+    must(status == 1, f"the run ended with {status}: {told(printed)}")
+    must("Read-only file system" in printed, f"it does not say why: {told(printed)}")
     must(versions(place.readers_find()) == before, "an artifact was replaced")
     place.next_run_is_clean(TRAINING, seed)
 
@@ -225,7 +232,7 @@ def file_deleted(place: Place) -> None:
     file = place.data / "train" / "annotations.jsonl"
     rows = file.read_text()
     status, printed = place.run("file deleted", CHAIN)
-    must(status == 1, f"the run ended with {status}: {printed[-600:]}")
+    must(status == 1, f"the run ended with {status}: {told(printed)}")
     must("train/annotations.jsonl" in printed, "it does not name the file")
     after = place.readers_find()
     for asset in ("trained_checkpoint", "released_model"):
@@ -240,7 +247,7 @@ def link_swapped(place: Place) -> None:
     rows = file.read_text()
     (place.folder / "secret.jsonl").write_text(SECRET)
     status, printed = place.run("link swapped", ANNOTATIONS)
-    must(status == 1, f"the run ended with {status}: {printed[-600:]}")
+    must(status == 1, f"the run ended with {status}: {told(printed)}")
     found = place.readers_find()
     for artifact in found.values():
         for name in artifact.manifest["files"]:
@@ -257,8 +264,13 @@ def crop_removed(place: Place) -> None:
     crops = place.folder / "crops"
     shutil.copytree(place.data, crops)
     status, printed = place.run("crop removed", TRAINING, seed)
-    must(status == 1, f"the run ended with {status}: {printed[-600:]}")
-    must("changed since it was validated" in printed, f"it says: {printed[-600:]}")
+    must(status == 1, f"the run ended with {status}: {told(printed)}")
+    (gone,) = (
+        str(path.relative_to(crops))
+        for path in crops.rglob("*")
+        if not (place.data / path.relative_to(crops)).exists()
+    )
+    must(gone in printed, f"it does not name the crop: {told(printed)}")
     must(versions(place.readers_find()) == before, "an artifact was replaced")
     shutil.copytree(crops, place.data, dirs_exist_ok=True)
     place.next_run_is_clean(TRAINING, seed)
@@ -269,7 +281,7 @@ def half_written_row(place: Place) -> None:
     with (place.data / "train" / "annotations.jsonl").open("a") as file:
         file.write('{"image": "crops/0001.jp')
     status, printed = place.run("", ANNOTATIONS)
-    must(status == 0, f"the run ended with {status}: {printed[-600:]}")
+    must(status == 0, f"the run ended with {status}: {told(printed)}")
     table = place.readers_find()["rejected_annotations"].file("rejected.parquet")
     must(b"json.syntax" in table.read_bytes(), "the half row is not named")
 
@@ -278,7 +290,7 @@ def fifo(place: Place) -> None:
     """A FIFO that nobody writes to has a JSONL file's name."""
     os.mkfifo(place.data / "train" / "pipe.jsonl")
     status, printed = place.run("", ANNOTATIONS)
-    must(status == 1, f"the run ended with {status}: {printed[-600:]}")
+    must(status == 1, f"the run ended with {status}: {told(printed)}")
     must("pipe.jsonl" in printed, "it does not name the file")
     (place.data / "train" / "pipe.jsonl").unlink()
     place.next_run_is_clean(ANNOTATIONS)
@@ -301,7 +313,7 @@ def two_at_once(place: Place) -> None:
     printed = [run.communicate(timeout=900)[0] for run in runs]
     for run, said in zip(runs, printed, strict=True):
         fine = run.returncode == 0 or "materialize the whole chain again" in said
-        must(fine, f"a run ended with {run.returncode}: {said[-600:]}")
+        must(fine, f"a run ended with {run.returncode}: {told(said)}")
     with place.instance() as instance:
         spans = trainings(instance)
     must(len(spans) == 3, f"{len(spans)} trainings ended, not 3")
@@ -326,7 +338,7 @@ def holder_killed(place: Place) -> None:
         holder.kill()
         printed, _ = waiter.communicate(timeout=600)
         holder.communicate()
-    must(waiter.returncode == 0, f"it ended with {waiter.returncode}: {printed[-600:]}")
+    must(waiter.returncode == 0, f"it ended with {waiter.returncode}: {told(printed)}")
     trained = place.readers_find()["trained_checkpoint"]
     must(trained.manifest["settings"]["seed"] == second, "it trained something else")
 
@@ -351,7 +363,7 @@ def few_descriptors(place: Place) -> None:
     seed = next(_seeds)
     status, printed = place.run("", CHAIN, seed, limits=limits)
     clear = status == 1 and "Too many open files" in printed
-    must(status == 0 or clear, f"the run ended with {status}: {printed[-600:]}")
+    must(status == 0 or clear, f"the run ended with {status}: {told(printed)}")
     place.readers_find()
     place.next_run_is_clean(CHAIN, seed)
 
@@ -360,7 +372,7 @@ def clock_set_back(place: Place) -> None:
     """The clock goes back a day between two runs."""
     before, seed = place.readers_find()["trained_checkpoint"], next(_seeds)
     status, printed = place.run("clock set back", TRAINING, seed)
-    must(status == 0, f"the run ended with {status}: {printed[-600:]}")
+    must(status == 0, f"the run ended with {status}: {told(printed)}")
     after = place.readers_find()["trained_checkpoint"]
     must(after.version < before.version, "the clock was not set back")
     must(after.manifest["settings"]["seed"] == seed, "the old checkpoint is current")
@@ -522,7 +534,7 @@ FAULTS: dict[str, tuple[str, Callable[[Place], None]]] = {
         link_swapped,
     ),
     "crop deleted between validation and training": (
-        f"exit code 1, says so; {OLD_STAYS}",
+        f"exit code 1, crop named; {OLD_STAYS}",
         crop_removed,
     ),
     "JSONL row half written": ("that row set aside and named", half_written_row),
