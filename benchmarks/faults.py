@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -582,9 +583,9 @@ FAULTS: dict[str, tuple[str, Callable[[Place], None]]] = {
 
 
 def main() -> int:
-    """Prints the table; faults can be chosen by a part of their name."""
+    """Prints the table; faults can be chosen by their names."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", default="", help="part of a fault's name")
+    parser.add_argument("--only", default="", help="regular expression of a name")
     wanted = parser.parse_args().only
     with tempfile.TemporaryDirectory(prefix="jersey-faults-") as folder:
         base = Place(Path(folder) / "base")
@@ -596,7 +597,7 @@ def main() -> int:
         print("| fault | what must hold | held |\n|---|---|---|", flush=True)
         failed = 0
         for fault, (promise, inject) in FAULTS.items():
-            if wanted not in fault:
+            if not re.search(wanted, fault):
                 continue
             place = Place(Path(folder) / "place")
             shutil.copytree(base.folder, place.folder, symlinks=True)
