@@ -22,7 +22,7 @@ READY := .venv/.ready
 HOME_READY := $(DAGSTER_HOME)/dagster.yaml
 
 .PHONY: setup materialize test test-slow ui bench bench-front-door bench-annotations \
-  bench-export bench-training bench-sensor clean help
+  bench-export bench-faults bench-sensor bench-training clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
@@ -44,7 +44,7 @@ test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800
 
 ui: $(READY) $(HOME_READY) | $(SAMPLE)
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	@$(BIN)/python -m jersey_assets.webserver --port $(PORT) --daemon
 
 bench: bench-front-door bench-annotations bench-export bench-training bench-sensor
 
@@ -56,6 +56,10 @@ bench-annotations: $(READY)
 
 bench-sensor: $(READY)
 	$(BIN)/python -m benchmarks.sensor
+
+# Some 20 faults, each with runs of the whole graph: a quarter of an hour.
+bench-faults: $(READY)
+	$(BIN)/python -m benchmarks.faults $(if $(FAULT),--only "$(FAULT)")
 
 # BENCH_DATA: dataset roots to train on, a drawn one where none is named.
 bench-training: $(READY)

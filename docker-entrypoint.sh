@@ -3,8 +3,8 @@
 set -eu
 case "${1:-webserver}" in
   webserver)
-    # Whoever reaches this port can start runs: publish it on loopback only.
-    exec dagster-webserver -w workspace.yaml -h 0.0.0.0 -p 3000
+    # Whoever reaches this port can start runs: it wants JERSEY_UI_PASSWORD.
+    exec python -m jersey_assets.webserver --host 0.0.0.0 --port 3000
     ;;
   daemon)
     exec dagster-daemon run -w workspace.yaml

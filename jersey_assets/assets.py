@@ -475,10 +475,13 @@ def released_model(
 ) -> dg.MaterializeResult:
     """The bundle that people deploy: `model.onnx`, `labels_mapping.json`, the reports
     and a model card. Published only when provenance and parity hold and the model is
-    not worse than the current release on the same crops; otherwise that one stays.
+    not worse than the current release on the same crops; otherwise that one stays,
+    and `decision` says why.
     """
+    from jersey_assets.checks import unkept_promises
     from jersey_assets.release.bundle import Candidate, write_bundle
-    from jersey_assets.release.gate import judge
+    from jersey_assets.release.gate import ReleaseError, judge
+    from jersey_assets.release.history import standing_release
 
     desk = Desk(context, artifacts)
     candidate = Candidate(
@@ -489,7 +492,11 @@ def released_model(
         onnx_model=desk.read("onnx_model"),
         parity=desk.read("parity_report"),
     )
-    release = desk.store.intact("released_model")
+    if unkept := unkept_promises(context.instance, candidate.parts()):
+        raise ReleaseError(
+            f"not released: {'; '.join(unkept)}; materialize the whole chain again"
+        )
+    release = standing_release(desk.store)
     verdict = judge(candidate, release, desk.store, dataset.path)
     check = dg.AssetCheckResult(
         check_name=verdict.name,
@@ -498,13 +505,19 @@ def released_model(
         metadata=dict(verdict.facts),
     )
     context.log.info(verdict.message)
-    if not verdict.passed and release is not None:
-        return materialized(release, reused=True, check_results=[check])
-    return desk.publish(
-        "released_model",
-        "release",
-        lambda folder: write_bundle(candidate, folder),
-        check_results=[check],
+    if verdict.passed:
+        published = desk.publish(
+            "released_model",
+            "release",
+            lambda folder: write_bundle(candidate, folder),
+            check_results=[check],
+        )
+    elif release is not None:
+        published = materialized(release, reused=True, check_results=[check])
+    else:
+        raise ReleaseError(verdict.message)
+    return published._replace(
+        metadata={"decision": verdict.message, **(published.metadata or {})}
     )
 
 

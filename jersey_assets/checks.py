@@ -8,13 +8,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+)
 
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.retraining import last_read
+from jersey_assets.storage.store import Artifact
 from jersey_assets.verdict import Verdict
 
 # Also reported by the sensor, when it gives up.
 NEWEST = "trained_on_newest_annotations"
+
+_ANSWERS_LOOKED_AT = 20
+_ANSWERED = COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
 
 CheckResults = Iterator[dg.AssetCheckResult]
 
@@ -225,3 +232,66 @@ CHECKS = [
     parity_checks,
     int8_checks,
 ]
+
+
+def unkept_promises(
+    instance: dg.DagsterInstance, artifacts: Iterable[Artifact]
+) -> list[str]:
+    """Blocking checks that did not pass on these very artifacts.
+
+    A blocking check stops its own run only: whoever materializes one asset after it,
+    in a run of its own, goes round it.
+
+    Args:
+        instance: where the checks' answers are recorded.
+        artifacts: what was, or was not, checked.
+
+    Returns:
+        a line each, with the asset, the check and what it said.
+    """
+    digests = {artifact.asset: artifact.digest for artifact in artifacts}
+    blocking = [
+        spec.key
+        for check in CHECKS
+        for spec in check.check_specs
+        if spec.blocking and spec.asset_key.to_user_string() in digests
+    ]
+    answers = {
+        key: _latest_answer(instance, key, digests[key.asset_key.to_user_string()])
+        for key in blocking
+    }
+    return [
+        f"{key.name} of {key.asset_key.to_user_string()} {answer}"
+        for key, answer in answers.items()
+        if answer
+    ]
+
+
+def _latest_answer(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, digest: str
+) -> str:
+    """What is wrong with a check's latest answer about an artifact, if anything."""
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=_ANSWERS_LOOKED_AT, status=set(_ANSWERED)
+    )
+    for record in records:
+        found = record.event.asset_check_evaluation if record.event else None
+        # Another run may have asked about another version meanwhile.
+        if found is not None and _asked_about(instance, found) == digest:
+            stops = not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
+            return f"failed: {found.description}" if stops else ""
+    return "has not run on this version"
+
+
+def _asked_about(
+    instance: dg.DagsterInstance, answer: dg.AssetCheckEvaluation
+) -> str | None:
+    """Digest of the artifact that a check's answer is about."""
+    target = answer.target_materialization_data
+    if target is None:
+        return None
+    wanted = dg.AssetRecordsFilter(answer.asset_key, storage_ids=[target.storage_id])
+    for record in instance.fetch_materializations(wanted, limit=1).records:
+        made = record.asset_materialization
+        return (made.tags or {}).get("dagster/data_version") if made else None
+    return None

@@ -156,7 +156,9 @@ def _predict(options: argparse.Namespace) -> int:
     from jersey_assets.export.predict import Predictor
 
     for answer in Predictor(options.model).predict(options.images):
-        print(f"{answer.image}\t{answer.label or '(none)'}\t{answer.confidence:.3f}")
+        label = answer.label  # the file's own word, and a terminal obeys what it gets
+        shown = (label if label.isprintable() else ascii(label)) or "(none)"
+        print(f"{answer.image}\t{shown}\t{answer.confidence:.3f}")
     return 0
 
 
@@ -174,6 +176,12 @@ def _render(options: argparse.Namespace) -> int:
 def _releases(options: argparse.Namespace) -> int:
     import os
 
+    from jersey_assets.release.history import (
+        RELEASE,
+        roll_back,
+        weights_of,
+        withdrawals,
+    )
     from jersey_assets.storage.store import Store
 
     root = options.artifacts or os.environ.get("JERSEY_ARTIFACT_ROOT", "artifacts")
@@ -181,18 +189,21 @@ def _releases(options: argparse.Namespace) -> int:
     if options.action == "rollback":
         if options.version is None:
             raise ValueError("say which release to go back to: rollback VERSION")
-        store.point("released_model", options.version)
-    current = store.intact("released_model")
-    for version in store.versions("released_model"):
-        release = store.find("released_model", version=version)
+        roll_back(store, options.version)
+    current = store.intact(RELEASE)
+    withdrawn = withdrawals(store)
+    for version in store.versions(RELEASE):
+        release = store.find(RELEASE, version=version)
         if release is None:
             print(f"  {version}  damaged: cannot be released again")
             continue
         report = release.json("evaluation_report.json")
         mark = "*" if current is not None and version == current.version else " "
+        entry = withdrawn.get(weights_of(release))
         print(
             f"{mark} {version}  top-1 {report['top1']:.1%} on {report['images']} "
             f"{report['split']} crops  {release.manifest['created']}"
+            + (f"  withdrawn {entry['withdrawn']}" if entry else "")
         )
     return 0
 

@@ -125,7 +125,13 @@ class _ConsoleHandler(logging.Handler):
 
     def _on_step_failure(self, event: dg.DagsterEvent) -> None:
         error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
+        # What Dagster wraps round the room's own error; that one says what to do, and
+        # not what it was made from.
+        while (
+            error is not None
+            and error.cause is not None
+            and (error.cls_name or "").startswith(("Dagster", "Retry"))
+        ):
             error = error.cause
         text = error.message.strip() if error is not None else "failed"
         self._failed.append((str(event.step_key), text))

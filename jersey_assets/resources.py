@@ -12,7 +12,7 @@ import dagster as dg
 import yaml
 from pydantic import Field, PrivateAttr
 
-from jersey_assets.liveness import tie
+from jersey_assets.liveness import end_lost_runs, tie
 from jersey_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -46,22 +46,53 @@ def whole_number(variable: str, default: int) -> int:
     return int(text)
 
 
-class Marking(dg.ConfigurableResource):
-    """A resource whose runs can be told from runs that have lost their process."""
+_ROOTS = {
+    "dataset": ("JERSEY_DATA_ROOT", default_data_root),
+    "artifacts": ("JERSEY_ARTIFACT_ROOT", default_artifact_root),
+}
+
+
+def _refuse_moved_roots(run: dg.DagsterRun) -> None:
+    """Keeps run config from moving a root, since weights are read below them.
+
+    Whoever may start a run chooses its run config; only the operator chooses the
+    environment.
+
+    Raises:
+        ValueError: run config names another root than the environment does.
+    """
+    given: Any = run.run_config.get("resources", {})
+    for name, (variable, default) in _ROOTS.items():
+        config = (given.get(name) or {}).get("config") or {}
+        if config.get("root", default()) != default():
+            raise ValueError(
+                f"resources: {name}: root cannot be set in run config; {variable} says "
+                f"where it is: {default()}"
+            )
+
+
+class Rooted(dg.ConfigurableResource):
+    """A resource whose root the operator alone chooses.
+
+    Its runs can be told from runs that have lost their process.
+    """
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Ties the run to this process."""
         if context.run is not None and context.instance is not None:
+            _refuse_moved_roots(context.run)
             tie(context.instance, context.run.run_id)
+            # Where no daemon runs, nobody else frees what a killed run held.
+            end_lost_runs(context.instance)
 
 
-class Dataset(Marking):
+class Dataset(Rooted):
     """The annotated crops, and the rules they are held to."""
 
     root: str = Field(
         default_factory=default_data_root,
         description="folder with train/, valid/ and, where there is one, test/; "
-        "JERSEY_DATA_ROOT sets it",
+        "JERSEY_DATA_ROOT sets it, and run config cannot",
     )
     label_pattern: str = Field(
         default="[0-9]{0,2}", description="regular expression of a whole label"
@@ -95,12 +126,13 @@ class Dataset(Marking):
         )
 
 
-class Artifacts(Marking):
+class Artifacts(Rooted):
     """The artifact store."""
 
     root: str = Field(
         default_factory=default_artifact_root,
-        description="a folder or any fsspec URL; JERSEY_ARTIFACT_ROOT sets it",
+        description="a folder or any fsspec URL; JERSEY_ARTIFACT_ROOT sets it, and run "
+        "config cannot",
     )
     keep_versions: int = Field(
         default=5, ge=1, description="versions that stay of each artifact"

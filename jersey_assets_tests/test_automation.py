@@ -293,11 +293,7 @@ def test_annotations_that_do_not_hold_are_told_once_and_not_tried_again(
     sensor.settings = {"first_wait_s": 0}
     asked = sensor.ask()
     sensor.instance.report_run_canceled(asked)
-    result = defs.resolve_job_def("validate_annotations").execute_in_process(
-        instance=sensor.instance,
-        run_config=resource_config(sensor.data, sensor.artifacts),
-        raise_on_error=False,
-    )
+    result = validate_annotations(sensor.data, sensor.artifacts, sensor.instance)
     assert not result.success
     sensor.quiet("stopped at ", ticks=3)
     assert "rejected_rows_within_budget" in sensor.says
@@ -388,13 +384,17 @@ def test_a_tick_tells_the_graph_what_is_on_disk(sensor: Sensor) -> None:
     assert version == fingerprint(sensor.data).digest
 
 
-def resource_config(data: Path, artifacts: Path) -> dict[str, Any]:
-    return {
-        "resources": {
-            "dataset": {"config": {"root": str(data)}},
-            "artifacts": {"config": {"root": str(artifacts)}},
-        }
+def validate_annotations(
+    data: Path, artifacts: Path, instance: dg.DagsterInstance
+) -> dg.ExecuteInProcessResult:
+    """Runs the job on these roots, which run config cannot name."""
+    resources = {
+        "dataset": Dataset(root=str(data)),
+        "artifacts": Artifacts(root=str(artifacts)),
     }
+    return defs.resolve_job_def("validate_annotations").execute_in_process(
+        instance=instance, resources=resources, raise_on_error=False
+    )
 
 
 def test_the_jobs_cover_the_graph_and_the_annotations() -> None:
@@ -410,8 +410,20 @@ def test_the_jobs_cover_the_graph_and_the_annotations() -> None:
 def test_the_validation_job_runs_the_checks_of_the_annotations(
     rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    result = defs.resolve_job_def("validate_annotations").execute_in_process(
-        instance=instance, run_config=resource_config(rendered, tmp_path)
-    )
+    result = validate_annotations(rendered, tmp_path, instance)
     assert result.success
     assert len(result.get_asset_check_evaluations()) == 7
+
+
+@pytest.mark.parametrize("resource", ["dataset", "artifacts"])
+@pytest.mark.parametrize(
+    "root", ["/tmp", "http://127.0.0.1:9/x", {"env": "HOME"}, "memory://x"]
+)
+def test_run_config_does_not_move_a_root(
+    resource: str, root: object, instance: dg.DagsterInstance
+) -> None:
+    job = defs.resolve_job_def("validate_annotations")
+    config = {"resources": {resource: {"config": {"root": root}}}}
+    with pytest.raises(dg.DagsterError) as raised:
+        job.execute_in_process(run_config=config, instance=instance)
+    assert "root cannot be set in run config" in str(raised.value.__cause__)

@@ -123,4 +123,6 @@ def _no_number_note(per_class: Mapping[str, Any]) -> str:
 
 def _shown(label: str) -> str:
     """A label as Markdown text that cannot be anything else."""
-    return f"`{json.dumps(label, ensure_ascii=False)}`".replace("|", "\\|")
+    # No backtick may end the code span; JSON has another spelling for it.
+    text = json.dumps(label, ensure_ascii=False).replace("`", "\\u0060")
+    return f"`{text}`".replace("|", "\\|")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from jersey_assets.export.predict import Predictor
 from jersey_assets.release.bundle import Candidate
+from jersey_assets.release.history import withdrawals
 from jersey_assets.storage.store import Artifact, Store, walk_provenance
 from jersey_assets.training.crops import evaluation_split
 from jersey_assets.verdict import Verdict
@@ -35,12 +36,16 @@ def judge(
 
     Returns:
         `not_worse_than_current`: the exact one-sided McNemar test of both models on
-        the same crops (McNemar, Psychometrika 12, 1947).
+        the same crops (McNemar, Psychometrika 12, 1947). Weights that an operator
+        went back from fail it without a test.
 
     Raises:
         ReleaseError: the parts are not of one run of the chain, or parity is broken.
     """
     check_provenance(candidate, store)
+    entry = withdrawals(store).get(candidate.checkpoint.digest)
+    if entry is not None:
+        return _withdrawn(entry)
     if release is None:
         return Verdict(
             "not_worse_than_current",
@@ -58,7 +63,8 @@ def judge(
     return Verdict(
         "not_worse_than_current",
         passed,
-        f"{'published' if passed else 'not published'}: of {len(rows)} crops the new "
+        f"{'published' if passed else f'not published, {release.version} stays'}: of "
+        f"{len(rows)} crops the new "
         f"model reads {sum(new)}, the current release {sum(old)}; {lost} are right "
         f"only in the current one, {won} only in the new one (one-sided McNemar "
         f"p = {chance:.3f}, refused below {SIGNIFICANCE})",
@@ -71,6 +77,19 @@ def judge(
             "p_value": chance,
             "current_version": release.version,
         },
+    )
+
+
+def _withdrawn(entry: Mapping[str, str]) -> Verdict:
+    version = entry["version"]
+    return Verdict(
+        "not_worse_than_current",
+        False,
+        f"not published: these weights were released as {version}, and on "
+        f"{entry['withdrawn']} somebody went back from them to {entry['back_to']}; "
+        "train others, or take them back with "
+        f"`jersey-assets releases rollback {version}`",
+        facts=dict(entry),
     )
 
 

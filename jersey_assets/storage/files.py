@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -14,6 +17,22 @@ def replace_file(path: Path, content: bytes) -> None:
     sync(partial)
     os.replace(partial, path)
     sync(path.parent)
+
+
+@contextmanager
+def space_told(path: Path) -> Iterator[None]:
+    """Says how full the disk is where torch, which names no reason, cannot write.
+
+    Raises:
+        OSError: instead of torch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        left = shutil.disk_usage(path.parent).free / 1e6
+        raise OSError(
+            f"cannot write {path}: {error}; {left:.0f} MB are left on its disk"
+        ) from error
 
 
 def sync(path: Path) -> None:

@@ -212,9 +212,10 @@ class Store:
                 self._install(asset, staging, manifest)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+        previous = self._pointed(asset)
         self.point(asset, manifest["version"])
         self._note(asset, manifest["version"])
-        self._prune(asset)
+        self._prune(asset, previous)
         return self.read(asset, manifest["version"])
 
     def find(self, asset: str, **wanted: str) -> Artifact | None:
@@ -241,19 +242,53 @@ class Store:
         Raises:
             StorageError: the version is missing or damaged.
         """
+        self.require_version(asset, version)
+        self.write_note(asset, CURRENT, {"version": version})
+
+    def require_version(self, asset: str, version: str) -> Artifact:
+        """Reads a version by its name.
+
+        Raises:
+            StorageError: there is none of that name, or it is damaged.
+        """
         if version not in (known := self.versions(asset)):
             raise StorageError(
                 f"{asset} has no version {version}; there are: {', '.join(known)}"
             )
-        self.read(asset, version)
-        content = canonical_json({"version": version})
-        target = f"{self._base}/{asset}/{CURRENT}"
+        return self.read(asset, version)
+
+    def write_note(self, asset: str, name: str, content: Any) -> None:
+        """Replaces a JSON file beside an asset's versions in one step.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        target = f"{self._base}/{asset}/{name}"
         with self._writing(asset):
             if self._is_local:
-                replace_file(Path(target), content)
+                replace_file(Path(target), canonical_json(content))
             else:
                 # One object is put whole or not at all.
-                self._fs.pipe_file(target, content)
+                self._fs.pipe_file(target, canonical_json(content))
+
+    def read_note(self, asset: str, name: str) -> Any:
+        """Reads a JSON file beside an asset's versions, or None where there is none.
+
+        Raises:
+            StorageError: it cannot be read, or is no JSON object.
+        """
+        target = f"{self._base}/{asset}/{name}"
+        try:
+            content = json.loads(self._fs.cat_file(target))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"cannot read {target}: {error}") from error
+        except ValueError as error:
+            raise StorageError(f"{target} is damaged: {error}") from error
+        if not isinstance(content, dict):
+            raise StorageError(f"{target} is damaged: it is not a JSON object")
+        return content
 
     def versions(self, asset: str) -> list[str]:
         """Names of the stored versions, oldest first."""
@@ -336,18 +371,18 @@ class Store:
             ) from error
 
     def _current_version(self, asset: str) -> str | None:
-        """The version to read, None where there is none yet."""
+        """The version to read, damaged or not, None where there is none yet."""
         if self.published and asset in self.published:
             return self.published[asset]
-        pointer = f"{self._base}/{asset}/{CURRENT}"
-        try:
-            return str(json.loads(self._fs.cat_file(pointer))["version"])
-        except FileNotFoundError:
+        pointer = self.read_note(asset, CURRENT)
+        if pointer is None:
             return None
-        except OSError as error:
-            raise StorageError(f"cannot read {pointer}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"{pointer} is damaged: {error}") from error
+        version = pointer.get("version")
+        if not isinstance(version, str):
+            raise StorageError(
+                f"{self._base}/{asset}/{CURRENT} is damaged: it names no version"
+            )
+        return version
 
     def _note(self, asset: str, version: str) -> None:
         if self.published is not None:
@@ -421,14 +456,15 @@ class Store:
                 shutil.rmtree(partial)
         return folder
 
-    def _prune(self, asset: str) -> None:
+    def _prune(self, asset: str, previous: str | None) -> None:
         """Removes versions past the kept ones, and what killed runs left behind.
 
-        What readers are pointed to stays, and so does what a stored artifact was made
-        from: provenance can be walked as long as there is something to walk from.
+        What readers are pointed to stays, and so do the previous version, to go back
+        to, however old it is, and what a stored artifact was made from: provenance can
+        be walked as long as there is something to walk from.
         """
         keep = self.keep_releases if asset == "released_model" else self.keep
-        needed = self._inputs_of_all() | {self._pointed(asset)}
+        needed = self._inputs_of_all() | {self._pointed(asset), previous}
         needed.update((self.published or {}).values())
         for version in self.versions(asset)[:-keep]:
             if version not in needed:

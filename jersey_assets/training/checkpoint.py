@@ -18,6 +18,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from jersey_assets.storage.files import space_told
 from jersey_assets.training.crops import three_channels
 from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
@@ -96,7 +97,8 @@ class Checkpoint:
             "valid_top1": self.valid_top1,
             "valid_loss": self.valid_loss,
         }
-        torch.save(content, path)
+        with space_told(path):
+            torch.save(content, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from jersey_assets.storage.code_version import code_version
-from jersey_assets.storage.files import replace_file, sync
+from jersey_assets.storage.files import replace_file, space_told, sync
 from jersey_assets.storage.store import canonical_json
 from jersey_assets.training.crops import Crops
 from jersey_assets.training.history import Epoch
@@ -111,7 +111,8 @@ class Work:
         for name, write in files.items():
             path = self.folder / name
             if name not in known:
-                write(path)
+                with space_told(path):
+                    write(path)
                 sync(path)
             digests[name] = known.get(name) or _digest(path)
         sync(self.folder)

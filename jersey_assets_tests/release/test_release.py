@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from jersey_assets.release.bundle import Candidate, model_card
+from jersey_assets.assets import ASSETS
+from jersey_assets.checks import CHECKS
+from jersey_assets.release.bundle import Candidate, model_card, write_bundle
 from jersey_assets.release.gate import ReleaseError, check_provenance, judge, mcnemar
-from jersey_assets.storage.store import Origin, Store
+from jersey_assets.release.history import (
+    roll_back,
+    standing_release,
+    weights_of,
+    withdrawals,
+)
+from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.storage.store import Artifact, Origin, StorageError, Store
 from jersey_assets_tests.conftest import TINY_RECIPE, check_results, run_graph
 
 # Reads something after seconds; the other has hardly begun.
@@ -54,14 +64,33 @@ def test_the_first_model_is_published(trained) -> None:
     assert found.description == "published: there is no intact release to compare with"
 
 
-def test_a_worse_model_is_not_published_and_the_current_one_stays(
-    store: Store, rendered: Path, instance: dg.DagsterInstance
+def decision(result: dg.ExecuteInProcessResult) -> str:
+    """What the page of the released model says about the last run."""
+    made = result.asset_materializations_for_node("released_model")[0]
+    return str(made.metadata["decision"].value)
+
+
+def test_a_model_of_shuffled_labels_is_not_published_and_the_current_one_stays(
+    store: Store, rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     before = store.require("released_model")
-    result = run_graph(rendered, Path(store.root), instance, recipe=BAD)
+    data = Path(shutil.copytree(rendered, tmp_path / "data"))
+    file = data / "train" / "annotations.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    labels = [row["suffix"] for row in rows]
+    random.Random(0).shuffle(labels)
+    shuffled = [
+        row | {"suffix": label} for row, label in zip(rows, labels, strict=True)
+    ]
+    file.write_text("\n".join(map(json.dumps, shuffled)) + "\n")
+    result = run_graph(
+        data, Path(store.root), instance, recipe=TINY_RECIPE | {"epochs": 1}
+    )
+    assert result.success
     found = check_results(result)["released_model", "not_worse_than_current"]
     assert not found.passed
-    assert "not published" in found.description
+    assert f"not published, {before.version} stays: of 40 crops" in found.description
+    assert decision(result) == found.description
     assert store.require("released_model").version == before.version
     assert store.versions("released_model") == [before.version]
 
@@ -72,6 +101,98 @@ def test_an_equal_model_is_published(
     verdict = judge(candidate, store.require("released_model"), store, rendered)
     assert verdict.passed
     assert verdict.facts["only_current_right"] == 0
+
+
+@pytest.fixture
+def other_release(store: Store, candidate: Candidate) -> Artifact:
+    """A release of the same files, made from other weights."""
+    weights = store.publish(
+        "trained_checkpoint",
+        Origin("other"),
+        lambda folder: (folder / "model.ckpt").write_text("other"),
+    )
+    before = store.require("released_model")
+    made = store.publish(
+        "released_model",
+        Origin("other", (weights,)),
+        lambda folder: write_bundle(candidate, folder),
+    )
+    store.point("trained_checkpoint", candidate.checkpoint.version)
+    store.point("released_model", before.version)
+    return made
+
+
+def test_a_run_that_changes_nothing_does_not_undo_a_rollback(
+    store: Store,
+    candidate: Candidate,
+    other_release: Artifact,
+    rendered: Path,
+    instance: dg.DagsterInstance,
+) -> None:
+    left = store.require("released_model")
+    roll_back(store, other_release.version)
+    result = run_graph(rendered, Path(store.root), instance, recipe=GOOD)
+    assert result.success
+    assert store.require("released_model").version == other_release.version
+    assert left.version in decision(result)
+    assert f"releases rollback {left.version}" in decision(result)
+
+    roll_back(store, left.version)
+    assert judge(candidate, left, store, rendered).passed
+
+
+def test_going_back_withdraws_all_later_releases_and_taking_back_only_one(
+    store: Store, candidate: Candidate, other_release: Artifact
+) -> None:
+    first = store.require("released_model")
+    assert first.version < other_release.version
+    roll_back(store, other_release.version)
+    assert set(withdrawals(store)) == {weights_of(first)}
+    roll_back(store, first.version)
+    assert set(withdrawals(store)) == {weights_of(other_release)}
+    with pytest.raises(StorageError, match="has no version"):
+        roll_back(store, "../trained_checkpoint")
+    assert set(withdrawals(store)) == {weights_of(other_release)}
+
+
+def test_a_candidate_has_to_beat_the_release_before_a_damaged_one(
+    store: Store, other_release: Artifact
+) -> None:
+    damaged = store.require("released_model")
+    damaged.file("model.onnx").write_bytes(b"")
+    standing = standing_release(store)
+    assert standing is not None
+    assert standing.version == other_release.version
+    assert store.require("released_model").version == other_release.version
+    other_release.file("model.onnx").write_bytes(b"")
+    assert standing_release(store) is None
+
+
+def test_a_failed_check_of_an_earlier_run_is_not_gone_round(
+    store: Store, rendered: Path, instance: dg.DagsterInstance
+) -> None:
+    """The model is exported without its checks, and then released alone."""
+
+    def materialize(*selection: str) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [*ASSETS, *CHECKS],
+            selection=dg.AssetSelection.assets(*selection).without_checks()
+            if "released_model" not in selection
+            else selection,
+            instance=instance,
+            resources={
+                "dataset": Dataset(root=str(rendered)),
+                "artifacts": Artifacts(root=store.root),
+            },
+            raise_on_error=False,
+        )
+
+    assert materialize("onnx_model", "parity_report").success
+    alone = materialize("released_model")
+    assert not alone.success
+    (failure,) = alone.get_step_failure_events()
+    said = str(failure.step_failure_data.error)
+    assert "output_is_logits of onnx_model has not run on this version" in said
 
 
 def test_the_bundle_holds_what_is_deployed(store: Store, candidate: Candidate) -> None:

@@ -1,0 +1,85 @@
+"""Releases over time: which one stands, and going back to an earlier one.
+
+`withdrawn.json` beside the releases names the weights that an operator went back from.
+Without it the next run of the graph, which finds nothing changed, would publish them
+again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from jersey_assets.storage.store import Artifact, Store
+
+RELEASE = "released_model"
+_WITHDRAWN = "withdrawn.json"
+
+log = logging.getLogger(__name__)
+
+Withdrawals = Mapping[str, Mapping[str, str]]
+
+
+def withdrawals(store: Store) -> Withdrawals:
+    """Reads what was withdrawn.
+
+    Returns:
+        digest of a `trained_checkpoint` → the `version` that it was released as, when
+        it was `withdrawn` (ISO 8601) and the release gone `back_to`.
+
+    Raises:
+        StorageError: the note about it is damaged.
+    """
+    found: Withdrawals = store.read_note(RELEASE, _WITHDRAWN) or {}
+    return found
+
+
+def weights_of(release: Artifact) -> str:
+    """Digest of the checkpoint that a release was made from."""
+    return str(release.manifest["inputs"]["trained_checkpoint"]["digest"])
+
+
+def roll_back(store: Store, version: str) -> None:
+    """Points readers to a release, and withdraws the current one and all later ones.
+
+    Their weights are not published again, by whatever run, until somebody goes "back"
+    to one of them, which is how a withdrawal is taken back.
+
+    Raises:
+        StorageError: the version is missing or damaged.
+    """
+    target = store.require_version(RELEASE, version)
+    current = store.intact(RELEASE)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    noted = dict(withdrawals(store))
+    for later in store.versions(RELEASE):
+        is_current = current is not None and later == current.version
+        if later > version or is_current:
+            release = store.find(RELEASE, version=later)
+            if release is not None:
+                entry = {"version": later, "withdrawn": now, "back_to": version}
+                noted.setdefault(weights_of(release), entry)
+    noted.pop(weights_of(target), None)
+    # Killed in between, the current release stays until somebody goes back once more.
+    store.write_note(RELEASE, _WITHDRAWN, noted)
+    store.point(RELEASE, version)
+
+
+def standing_release(store: Store) -> Artifact | None:
+    """Reads the current release, or None where none is intact.
+
+    Where the current one is damaged, readers are pointed to the newest one that is
+    intact and was not withdrawn, so that a candidate always has to beat something.
+    """
+    current = store.intact(RELEASE)
+    if current is not None:
+        return current
+    noted = withdrawals(store)
+    for version in reversed(store.versions(RELEASE)):
+        release = store.find(RELEASE, version=version)
+        if release is not None and weights_of(release) not in noted:
+            log.warning("the current release is damaged: back to %s", version)
+            store.point(RELEASE, version)
+            return release
+    return None

@@ -1,0 +1,386 @@
+"""The web page behind its guard: real processes, real requests, raw handshakes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import pytest
+
+from jersey_assets import webserver
+
+ROOT = Path(__file__).parents[1]
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+JSON = {"Content-Type": "application/json"}
+# What Dagster's page sends when a switch of the automation page is clicked.
+MUTATION = "mutation { setAutoMaterializePaused(paused: %s) }"
+PAUSED = "{ instance { autoMaterializePaused } }"
+
+
+@dataclass
+class Page:
+    """A webserver that runs."""
+
+    process: subprocess.Popen[str]
+    port: int
+    password: str | None = None
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        password: str | None = None,
+    ) -> HTTPResponse:
+        """Sends one request as written, with the page's own password if any."""
+        sent = {"Host": self.host} | credentials(password or self.password)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.putrequest(method, target, skip_host=True)
+        for name, value in {**sent, **(headers or {})}.items():
+            connection.putheader(name, value)
+        encoded = (body or "").encode()
+        if body is not None:
+            connection.putheader("Content-Length", str(len(encoded)))
+        connection.endheaders(encoded)
+        response = connection.getresponse()
+        response.read_body = response.read().decode()  # type: ignore[attr-defined]
+        connection.close()
+        return response
+
+    def ask(self, query: str, headers: Mapping[str, str] | None = None) -> object:
+        """Answer to a query that the page itself could send."""
+        own = JSON | {"Origin": f"http://{self.host}"}
+        sent = self.send(
+            "POST", "/graphql", json.dumps({"query": query}), own | dict(headers or {})
+        )
+        assert sent.status == 200, sent.read_body  # type: ignore[attr-defined]
+        return json.loads(sent.read_body)["data"]  # type: ignore[attr-defined]
+
+    def shake_hands(self, *headers: str) -> tuple[str, socket.socket]:
+        """First line of the answer to a WebSocket handshake, and the connection."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        lines = [
+            "GET /graphql HTTP/1.1",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Protocol: graphql-ws",
+            *headers,
+        ]
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(1)
+        return answer.decode().splitlines()[0], connection
+
+
+def credentials(password: str | None) -> dict[str, str]:
+    if password is None:
+        return {}
+    token = base64.b64encode(f"operator:{password}".encode()).decode()
+    return {"Authorization": f"Basic {token}"}
+
+
+def start(home: Path, *arguments: str, **environment: str) -> Page:
+    """Starts a webserver on a free port, and returns when it serves."""
+    home.mkdir()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jersey_assets.webserver", "--port", "0", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DAGSTER_HOME": str(home), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if line.startswith("Dagster's page: "))
+    port = int(line.split()[2].rpartition(":")[2])
+    return Page(process, port, environment.get("JERSEY_UI_PASSWORD"))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A webserver as `make ui` starts it, less the daemon."""
+    home = tmp_path_factory.mktemp("page") / "home"
+    started = start(home, JERSEY_UI_HOSTS="numbers.example")
+    yield started
+    started.process.terminate()
+    assert started.process.wait(60) == 0
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A webserver with a password and its daemon."""
+    home = tmp_path_factory.mktemp("locked") / "home"
+    started = start(home, "--daemon", JERSEY_UI_PASSWORD="pässword: with colon")
+    yield started
+    started.process.kill()
+
+
+def test_the_page_and_its_files_are_served_and_cannot_be_framed(page: Page) -> None:
+    for target in ("/", "/asset-groups", "/server_info", "/favicon.svg"):
+        found = page.send("GET", target)
+        assert found.status == 200
+        assert found.getheader("X-Frame-Options") == "DENY"
+        policies = found.headers.get_all("Content-Security-Policy")
+        assert "frame-ancestors 'none'" in policies
+        assert found.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+        assert found.headers.get_all("Referrer-Policy") == ["same-origin"]
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:{}", "localhost:{}", "LOCALHOST", "[::1]:80", "numbers.example"]
+)
+def test_the_page_is_found_by_the_names_it_has(page: Page, host: str) -> None:
+    host = host.format(page.port)
+    origin = f"http://{host}"
+    assert page.ask(PAUSED, {"Host": host, "Origin": origin})
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:3000",
+        "evil.example@127.0.0.1",
+        "127.0.0.1:3000:80",
+        "localhost.",
+        "0.0.0.0",
+        "",
+    ],
+)
+def test_a_name_that_was_made_to_point_here_is_refused(page: Page, host: str) -> None:
+    headers = JSON | {"Host": host, "Origin": f"http://{host}"}
+    body = json.dumps({"query": PAUSED})
+    for method, target in (("GET", "/"), ("POST", "/graphql")):
+        assert page.send(method, target, body, headers).status in (400, 421)
+    opened, connection = page.shake_hands(f"Host: {host}", f"Origin: http://{host}")
+    connection.close()
+    assert opened.split()[1] in ("400", "403")
+
+
+def test_no_host_or_two_are_refused(page: Page) -> None:
+    for lines in ("", f"Host: {page.host}\r\nHost: evil.example\r\n"):
+        with socket.create_connection(("127.0.0.1", page.port), timeout=60) as sent:
+            sent.sendall(f"GET / HTTP/1.0\r\n{lines}\r\n".encode())
+            assert sent.recv(100).split()[1] in (b"400", b"421")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers"),
+    [
+        ("GET", "/graphql?query={}", {}),
+        ("GET", "/graphql?query={}", {"Accept": "text/html"}),
+        ("GET", "/graphql/?query={}", {}),
+        ("GET", "/graphql%0A?query={}", {}),
+        ("GET", "/%67raphql?query={}", {}),
+        ("HEAD", "/graphql?query={}", {}),
+        ("POST", "/graphql?query={}", {}),
+        ("POST", "/graphql", {"Content-Type": "text/plain"}),
+        ("POST", "/graphql", {"Content-Type": "text/plain; application/json"}),
+        ("POST", "/graphql", {"Content-Type": "application/graphql"}),
+        ("POST", "/graphql", {"Content-Type": "multipart/form-data; boundary=x"}),
+        ("POST", "/graphql", {"Content-Type": "application/x-www-form-urlencoded"}),
+        ("POST", "/report_asset_materialization/released_model", {}),
+        ("POST", "/graphql", JSON | {"Origin": "http://evil.example"}),
+        ("POST", "/graphql", JSON | {"Origin": "null"}),
+        ("POST", "/graphql", JSON | {"Origin": "http://127.0.0.1:1"}),
+        ("POST", "/graphql", JSON | {"Origin": "http://localhost:PORT"}),
+        ("POST", "/graphql", JSON | {"Origin": "http://127.0.0.1:PORT.evil.example"}),
+        ("GET", "/", {"Origin": "http://evil.example"}),
+        ("PUT", "/graphql", JSON),
+        ("OPTIONS", "/graphql", {"Access-Control-Request-Method": "POST"}),
+        ("OPTIONS", "/graphql", {"Origin": "http://evil.example"}),
+    ],
+)
+def test_what_another_page_could_send_does_nothing(
+    page: Page, method: str, target: str, headers: dict[str, str]
+) -> None:
+    query = (MUTATION % "false").replace(" ", "%20")
+    headers = {k: v.replace("PORT", str(page.port)) for k, v in headers.items()}
+    body = None if method == "GET" else json.dumps({"query": MUTATION % "false"})
+    refused = page.send(method, target.format(query), body, headers)
+    assert refused.status in (403, 405, 415)
+    assert refused.getheader("Access-Control-Allow-Origin") is None
+    assert page.ask(PAUSED) == {"instance": {"autoMaterializePaused": True}}
+
+
+def test_the_page_itself_and_a_script_change_what_they_like(page: Page) -> None:
+    assert page.ask(MUTATION % "false") == {"setAutoMaterializePaused": False}
+    assert page.ask(PAUSED) == {"instance": {"autoMaterializePaused": False}}
+    body = json.dumps({"query": MUTATION % "true"})
+    content = {"Content-Type": "application/json; charset=utf-8"}
+    assert page.send("POST", "/graphql", body, content).status == 200
+    assert page.ask(PAUSED) == {"instance": {"autoMaterializePaused": True}}
+
+
+def test_a_websocket_opens_for_the_page_and_for_no_other(page: Page) -> None:
+    host = f"Host: {page.host}"
+    opened, connection = page.shake_hands(host, f"Origin: http://{page.host}")
+    assert opened.split()[1] == "101"
+    greeting = json.dumps({"type": "connection_init"}).encode()
+    masked = bytes([0x81, 0x80 | len(greeting), 0, 0, 0, 0]) + greeting
+    connection.sendall(masked)
+    assert b"connection_ack" in connection.recv(100)
+    connection.close()
+    for origin in (
+        [],
+        ["Origin: http://evil.example"],
+        ["Origin: null"],
+        [f"Origin: http://localhost:{page.port}"],
+        [f"Origin: http://{page.host}", "Origin: http://evil.example"],
+    ):
+        opened, connection = page.shake_hands(host, *origin)
+        connection.close()
+        assert opened.split()[1] in ("400", "403")
+
+
+def test_the_password_is_asked_for_everywhere(locked: Page) -> None:
+    assert locked.send("GET", "/").status == 200
+    assert locked.ask(PAUSED)
+    opened = replaced(locked, None)
+    for method, target in (
+        ("GET", "/"),
+        ("GET", "/favicon.svg"),
+        ("GET", "/server_info"),
+        ("POST", "/graphql"),
+        ("GET", "/logs/x/out"),
+    ):
+        refused = opened.send(method, target, "{}", JSON)
+        assert refused.status == 401
+        assert "Basic" in (refused.getheader("WWW-Authenticate") or "")
+
+
+def replaced(page: Page, password: str | None) -> Page:
+    return Page(page.process, page.port, password)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic !",
+        "Basic " + base64.b64encode(b"operator").decode(),
+        "Basic " + base64.b64encode(b"operator:").decode(),
+        "Basic " + base64.b64encode(b"operator:password").decode(),
+        "Basic " + base64.b64encode(b"\xff:\xff").decode(),
+        "Bearer " + base64.b64encode("x:pässword: with colon".encode()).decode(),
+    ],
+)
+def test_a_wrong_password_is_refused(locked: Page, header: str) -> None:
+    sent = replaced(locked, None).send("GET", "/", headers={"Authorization": header})
+    assert sent.status == 401
+
+
+def test_a_websocket_needs_the_password_as_well(locked: Page) -> None:
+    own = (f"Host: {locked.host}", f"Origin: http://{locked.host}")
+    authorization = credentials(locked.password)["Authorization"]
+    for headers, status in (
+        ([], "403"),
+        (["Authorization: Basic QTpC"], "403"),
+        ([f"Authorization: {authorization}"], "101"),
+    ):
+        opened, connection = locked.shake_hands(*own, *headers)
+        connection.close()
+        assert opened.split()[1] == status
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process started, and those that they did."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def is_daemon(pid: int) -> bool:
+    return b"dagster-daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def listening(pid: int) -> set[int]:
+    """TCP ports that a process listens on."""
+    held = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in held:
+                ports.add(int(local.rpartition(":")[2], 16))
+    return ports
+
+
+@linux
+def test_nothing_else_listens_and_no_other_process_knows_the_password(
+    locked: Page,
+) -> None:
+    own = locked.process.pid
+    children = descendants(own)
+    assert any(map(is_daemon, children))
+    assert set().union(*map(listening, [own, *children])) == {locked.port}
+    for child in children:
+        environment = Path(f"/proc/{child}/environ").read_bytes()
+        assert b"DAGSTER_HOME" in environment
+        assert b"JERSEY_UI_PASSWORD" not in environment
+
+
+@linux
+def test_the_page_ends_with_its_daemon(locked: Page) -> None:
+    """Runs last of those that use the page, which it ends."""
+    (daemon,) = filter(is_daemon, descendants(locked.process.pid))
+    os.kill(daemon, signal.SIGKILL)
+    assert locked.process.wait(60) == 1
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_daemon_ends_with_the_page(tmp_path: Path, number: signal.Signals) -> None:
+    started = start(tmp_path / "home", "--daemon")
+    children = descendants(started.process.pid)
+    assert any(map(is_daemon, children))
+    started.process.send_signal(number)
+    assert started.process.wait(60) == (-9 if number is signal.SIGKILL else 0)
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+@pytest.mark.parametrize("password", [None, ""])
+def test_it_does_not_listen_to_other_machines_without_a_password(
+    host: str,
+    password: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("JERSEY_UI_PASSWORD", raising=False)
+    if password is not None:
+        monkeypatch.setenv("JERSEY_UI_PASSWORD", password)
+    assert webserver.main(["--host", host, "--port", "0"]) == 2
+    assert "set JERSEY_UI_PASSWORD" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert webserver.main(["--port", str(port)]) == 2
+    assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
