@@ -32,7 +32,7 @@ NEXT = {
     "trained_checkpoint": assets.onnx_model,
     "onnx_model": assets.parity_report,
     "parity_report": assets.released_model,
-    "int8_model": assets.released_model,
+    "int8_model": assets.dataset_statistics,
 }
 
 
@@ -277,4 +277,4 @@ def test_a_broken_int8_model_fails_its_check_and_stops_nothing(
     result = run_with_broken("int8_model", edit, good, rendered, tmp_path, instance)
     assert not check_results(result)["int8_model", check].passed
     assert result.success
-    assert "released_model" in materialized(result)
+    assert "dataset_statistics" in materialized(result)
