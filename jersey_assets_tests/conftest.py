@@ -24,6 +24,8 @@ TINY_RECIPE = {
     "image_size": 32,
     "learning_rate": 0.002,
 }
+GOOD_RECIPE = TINY_RECIPE | {"epochs": 30, "learning_rate": 0.004}
+"""Reads some of the rendered numbers."""
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +34,16 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "rendered"
     render_dataset(root, train=160, valid=40, test=40, seed=7)
     return root
+
+
+@pytest.fixture(scope="session")
+def whole_run(
+    rendered: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dg.ExecuteInProcessResult, Path]:
+    """A run of the whole graph and its artifacts, which tests copy to change them."""
+    artifacts = tmp_path_factory.mktemp("whole")
+    with dg.instance_for_test() as instance:
+        return run_graph(rendered, artifacts, instance, GOOD_RECIPE), artifacts
 
 
 @pytest.fixture

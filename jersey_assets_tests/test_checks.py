@@ -18,7 +18,7 @@ from jersey_assets import assets, checks
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import Origin, Store
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
-from jersey_assets_tests.conftest import check_results, materialized, run_graph
+from jersey_assets_tests.conftest import check_results, materialized
 
 CHECKS = {
     "class_mapping": checks.class_mapping_checks,
@@ -37,12 +37,10 @@ NEXT = {
 
 
 @pytest.fixture(scope="module")
-def good(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def good(whole_run) -> Path:
     """The artifacts of a whole run."""
-    root = tmp_path_factory.mktemp("good")
-    with dg.instance_for_test() as instance:
-        assert run_graph(rendered, root, instance).success
-    return root
+    assert whole_run[0].success
+    return whole_run[1]
 
 
 def edit_json(name: str, change: Callable[[dict], None]) -> Callable[[Path], None]:

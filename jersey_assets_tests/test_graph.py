@@ -21,6 +21,7 @@ from jersey_assets.storage.store import Store, walk_provenance
 from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.conftest import (
+    GOOD_RECIPE,
     REAL_DATA,
     check_results,
     materialized,
@@ -68,14 +69,8 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def run(
-    rendered: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dg.ExecuteInProcessResult, Store]:
-    """The whole graph, once, on a small dataset."""
-    artifacts = tmp_path_factory.mktemp("artifacts")
-    with dg.instance_for_test() as instance:
-        result = run_graph(rendered, artifacts, instance)
-    return result, Store(str(artifacts))
+def run(whole_run) -> tuple[dg.ExecuteInProcessResult, Store]:
+    return whole_run[0], Store(str(whole_run[1]))
 
 
 def rewrite(data: Path, split: str, change: object) -> None:
@@ -180,16 +175,15 @@ def test_the_released_model_gives_logits_for_any_batch(run, batch: int) -> None:
 
 
 def test_a_run_that_nothing_changed_for_does_nothing_new(
-    rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
+    whole_run, rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    first = run_graph(rendered, tmp_path, instance)
-    versions = {asset: Store(str(tmp_path)).versions(asset) for asset in ALL_ASSETS}
-    second = run_graph(rendered, tmp_path, instance)
-    assert first.success
+    store = Store(str(shutil.copytree(whole_run[1], tmp_path / "artifacts")))
+    versions = {asset: store.versions(asset) for asset in ALL_ASSETS}
+    second = run_graph(rendered, store.root, instance, GOOD_RECIPE)
     assert second.success
     assert materialized(second) == ALL_ASSETS
     for asset in ALL_ASSETS:
-        assert Store(str(tmp_path)).versions(asset) == versions[asset]
+        assert store.versions(asset) == versions[asset]
     unchanged = [
         event.materialization.metadata["unchanged"].value
         for event in second.get_asset_materialization_events()

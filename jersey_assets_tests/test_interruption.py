@@ -114,6 +114,7 @@ def fail_once(
     return calls
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_the_training_ends_in_the_same_weights_after_a_pause(
     rendered: Path,
     tmp_path: Path,

@@ -23,27 +23,21 @@ from jersey_assets.release.history import (
 )
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import Artifact, Origin, StorageError, Store
-from jersey_assets_tests.conftest import TINY_RECIPE, check_results, run_graph
+from jersey_assets_tests.conftest import (
+    GOOD_RECIPE,
+    TINY_RECIPE,
+    check_results,
+    run_graph,
+)
 
 # Reads something after seconds; the other has hardly begun.
-GOOD = TINY_RECIPE | {"epochs": 30, "learning_rate": 0.004}
 BAD = TINY_RECIPE | {"epochs": 1, "learning_rate": 1e-7}
 
 
-@pytest.fixture(scope="module")
-def trained(
-    rendered: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dg.ExecuteInProcessResult, Path]:
-    """The artifacts of a run whose model reads some numbers."""
-    root = tmp_path_factory.mktemp("trained")
-    with dg.instance_for_test() as instance:
-        return run_graph(rendered, root, instance, recipe=GOOD), root
-
-
 @pytest.fixture
-def store(trained, tmp_path: Path) -> Store:
-    assert trained[0].success
-    return Store(str(shutil.copytree(trained[1], tmp_path / "artifacts")))
+def store(whole_run, tmp_path: Path) -> Store:
+    assert whole_run[0].success
+    return Store(str(shutil.copytree(whole_run[1], tmp_path / "artifacts")))
 
 
 @pytest.fixture
@@ -58,8 +52,8 @@ def candidate(store: Store) -> Candidate:
     )
 
 
-def test_the_first_model_is_published(trained) -> None:
-    found = check_results(trained[0])["released_model", "not_worse_than_current"]
+def test_the_first_model_is_published(whole_run) -> None:
+    found = check_results(whole_run[0])["released_model", "not_worse_than_current"]
     assert found.passed
     assert found.description == "published: there is no intact release to compare with"
 
@@ -131,7 +125,7 @@ def test_a_run_that_changes_nothing_does_not_undo_a_rollback(
 ) -> None:
     left = store.require("released_model")
     roll_back(store, other_release.version)
-    result = run_graph(rendered, Path(store.root), instance, recipe=GOOD)
+    result = run_graph(rendered, Path(store.root), instance, recipe=GOOD_RECIPE)
     assert result.success
     assert store.require("released_model").version == other_release.version
     assert left.version in decision(result)
@@ -220,7 +214,9 @@ def test_a_label_cannot_break_the_card(candidate: Candidate) -> None:
 def test_parts_of_two_runs_are_not_released(
     store: Store, rendered: Path, candidate: Candidate, instance: dg.DagsterInstance
 ) -> None:
-    run_graph(rendered, Path(store.root), instance, recipe=BAD)
+    run_graph(
+        rendered, Path(store.root), instance, recipe=BAD, until="evaluation_report"
+    )
     mixed = replace(candidate, evaluation=store.require("evaluation_report"))
     with pytest.raises(ReleaseError, match="materialize the whole chain again"):
         check_provenance(mixed, store)
