@@ -115,7 +115,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     image_size: int = Field(
         64, ge=32, le=512, description="side of the square input, px"
     )
-    epochs: int = Field(80, ge=1, le=10_000, description="passes over the train split")
+    epochs: int = Field(50, ge=1, le=10_000, description="passes over the train split")
     batch_size: int = Field(64, ge=2, le=65_536, description="crops per batch")
     accumulate: int = Field(
         1, ge=1, le=1024, description="batches per optimizer step, gradients averaged"
