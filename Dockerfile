@@ -1,4 +1,4 @@
-# The graph as an image: `webserver` (default), `daemon` or `code-server`.
+# The graph as an image: `webserver` (default) or `daemon`.
 FROM python:3.11-slim
 
 RUN useradd --create-home --uid 10001 jersey
@@ -19,6 +19,6 @@ RUN mkdir -p "$DAGSTER_HOME" "$JERSEY_ARTIFACT_ROOT" \
     && chown -R jersey:jersey "$DAGSTER_HOME" "$JERSEY_ARTIFACT_ROOT"
 
 USER jersey
-EXPOSE 3000 4000
+EXPOSE 3000
 ENTRYPOINT ["./docker-entrypoint.sh"]
 CMD ["webserver"]

@@ -9,11 +9,8 @@ case "${1:-webserver}" in
   daemon)
     exec dagster-daemon run -w workspace.yaml
     ;;
-  code-server)
-    exec dagster code-server start -m jersey_assets.definitions -h 0.0.0.0 -p 4000
-    ;;
   *)
-    echo "usage: webserver | daemon | code-server, not '$1'" >&2
+    echo "usage: webserver | daemon, not '$1'" >&2
     exit 2
     ;;
 esac

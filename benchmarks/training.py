@@ -8,11 +8,11 @@ with each seed; prints top-1 of the averaged weights on valid, and on test where
 is one, with wall seconds, their mean and spread, and draws top-1 against seconds.
 Without --data a drawn dataset is used.
 
-speed: images/s of whole training steps with ResNet18 at 64 and 224 px, augmentation
-and averaging included, beside (a) a plain PyTorch loop with the same model and
-optimizer on one ready batch, and (b) the same steps fed by per-sample torchvision v2
-transforms on PIL images; rounds in turn, medians. Then the share of a step that the
-averaging takes.
+speed: images/s of the steps of a real training (Lightning, batches, augmentation,
+clipping, averaging, metrics) with ResNet18 at 64 and 224 px, beside (a) a plain PyTorch
+loop with the same model and optimizer on one ready batch, and (b) that loop fed by
+per-sample torchvision v2 transforms on PIL images; rounds in turn, medians. Then the
+share of a step that the averaging takes.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from jersey_assets.labels.mapping import class_mapping
 from jersey_assets.labels.statistics import dataset_statistics
 from jersey_assets.plots.png import save_png
 from jersey_assets.rendering.dataset import render_dataset
-from jersey_assets.training.augment import augment
 from jersey_assets.training.crops import Crops, load_crops, load_drawn, normalize
-from jersey_assets.training.ema import ExponentialMovingAverage, ramped_decay
+from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.fit import Training, fit
 from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
 
-ROUNDS = 5
+ROUNDS = 3
+LABELS = [str(number) for number in range(42)]
 
 
 @dataclass(frozen=True)
@@ -148,105 +148,105 @@ def _against_seconds(name: str, histories: list[pd.DataFrame]) -> Figure:
 
 def bench_speed(recipe: Recipe) -> None:
     """Ours, the bare loop and the per-sample way, in turn."""
-    for size, batch, steps in ((64, 64, 6), (224, 16, 2)):
+    for size, batch, steps in ((64, 64, 20), (224, 16, 6)):
         chosen = recipe.model_copy(
             update={"model": "resnet18", "image_size": size, "batch_size": batch}
         )
-        images = torch.randint(0, 256, (batch * 2, 3, size, size), dtype=torch.uint8)
-        targets = torch.randint(0, 42, (batch * 2,))
+        crops = _random_crops(batch * steps, size)
+        summary = _our_training(chosen, crops)
+        stepper = _Stepper(chosen, summary["device"], summary["precision"])
+        bare = _bare_steps(stepper, crops, batch)
         ways = {
-            "ours": _our_steps(chosen, images, targets),
-            "(a) bare loop, ready batch": _bare_steps(chosen, images, targets),
-            "(b) torchvision v2 per sample": _reference_steps(chosen, images, targets),
+            "(a) bare loop, ready batch": bare,
+            "(b) torchvision v2 per sample": _reference_steps(stepper, crops, batch),
         }
-        rates: dict[str, list[float]] = {name: [] for name in ways}
+        rates: dict[str, list[float]] = {"ours": [], **{name: [] for name in ways}}
         for step in ways.values():
             step()
         for _ in range(ROUNDS):
+            ours = _our_training(chosen, crops)["train_images_per_second"]
+            rates["ours"].append(ours)
             for name, step in ways.items():
-                started = time.perf_counter()
-                for _ in range(steps):
-                    step()
-                rates[name].append(steps * batch / (time.perf_counter() - started))
-        print(f"\nResNet18, {size} px, batches of {batch}, {_precision(chosen)}")
-        ours = statistics.median(rates["ours"])
+                rates[name].append(batch / _seconds(stepper, step, steps))
+        print(
+            f"\nResNet18, {size} px, batches of {batch}, {summary['precision']} on "
+            f"{summary['device']}"
+        )
+        middle = statistics.median(rates["ours"])
         for name, values in rates.items():
             rate = statistics.median(values)
-            print(f"  {name:32} {rate:8.1f} images/s  ours is {ours / rate:.2f} x")
-        share = _averaging_share(chosen, images[:batch], targets[:batch])
-        print(f"  averaging takes {share:.1%} of a step")
+            print(f"  {name:32} {rate:8.1f} images/s  ours is {middle / rate:.2f} x")
+        share = _averaging_share(stepper, bare, chosen)
+        print(f"  averaging takes {share:.1%} of a bare step")
 
 
-def _precision(recipe: Recipe) -> torch.dtype:
-    able = torch.cpu.get_capabilities()
-    native = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
-    return torch.bfloat16 if native else torch.float32
+def _random_crops(count: int, size: int) -> Crops:
+    images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+    names = tuple(str(number) for number in range(count))
+    return Crops(images, torch.randint(0, 42, (count,)), names)
+
+
+def _our_training(recipe: Recipe, crops: Crops) -> dict[str, Any]:
+    """One epoch of a whole training; its summary, whose speed is that of the steps."""
+    few = Crops(crops.images[:2], crops.targets[:2], crops.names[:2])
+    half = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    once = recipe.model_copy(update={"epochs": 1})
+    return fit(once, LABELS, crops, few, half, lambda *_: None).summary
+
+
+def _seconds(stepper: _Stepper, step: Callable[[], None], count: int) -> float:
+    """Seconds of a step."""
+    stepper.wait()
+    started = time.perf_counter()
+    for _ in range(count):
+        step()
+    stepper.wait()
+    return (time.perf_counter() - started) / count
 
 
 class _Stepper:
     """A network with its optimizer, and one step of them."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, device: str, precision: str) -> None:
         torch.manual_seed(0)
-        network = build_model(recipe, [str(n) for n in range(42)])
+        self.device = torch.device(device)
+        network = build_model(recipe, LABELS).to(self.device)
         self.network = network.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-        self.dtype = _precision(recipe)
+        self.mixed = precision != "32-true"
 
     def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
         """Forward, backward, update."""
-        mixed = self.dtype is torch.bfloat16
-        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            logits = self.network(inputs.contiguous(memory_format=torch.channels_last))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            logits = self.network(inputs)
             loss = torch.nn.functional.cross_entropy(logits.float(), targets)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
-
-def _our_steps(
-    recipe: Recipe, images: torch.Tensor, targets: torch.Tensor
-) -> Callable[[], None]:
-    """Batch, augmentation, step, clipping left out, averaging."""
-    stepper = _Stepper(recipe)
-    average = [p.detach().clone() for p in stepper.network.parameters()]
-    numbers = iter(range(10**9))
-
-    def step() -> None:
-        number = next(numbers)
-        generator = torch.Generator().manual_seed(number)
-        chosen = torch.randperm(len(images), generator=generator)[: recipe.batch_size]
-        crops = augment(images[chosen], recipe.augmentation, generator)
-        half = (0.5, 0.5, 0.5)
-        stepper.step(normalize(crops, half, half), targets[chosen])
-        weight = 1 - ramped_decay(number, recipe.ema_decay)
-        with torch.no_grad():
-            torch._foreach_lerp_(average, list(stepper.network.parameters()), weight)
-
-    return step
+    def wait(self) -> None:
+        """Returns when the device has done all that it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
-def _bare_steps(
-    recipe: Recipe, images: torch.Tensor, targets: torch.Tensor
-) -> Callable[[], None]:
+def _bare_steps(stepper: _Stepper, crops: Crops, batch: int) -> Callable[[], None]:
     """The limit: nothing but the network."""
-    stepper = _Stepper(recipe)
     half = (0.5, 0.5, 0.5)
-    inputs = normalize(images[: recipe.batch_size], half, half)
-    return lambda: stepper.step(inputs, targets[: recipe.batch_size])
+    inputs = normalize(crops.images[:batch].to(stepper.device), half, half)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    targets = crops.targets[:batch].to(stepper.device)
+    return lambda: stepper.step(inputs, targets)
 
 
-def _reference_steps(
-    recipe: Recipe, images: torch.Tensor, targets: torch.Tensor
-) -> Callable[[], None]:
+def _reference_steps(stepper: _Stepper, crops: Crops, batch: int) -> Callable[[], None]:
     """Transforms on one PIL image at a time, as most trainers have them."""
     from torchvision.transforms import v2
 
-    stepper = _Stepper(recipe)
-    pictures = [Image.fromarray(i.permute(1, 2, 0).numpy()) for i in images]
+    pictures = [Image.fromarray(i.permute(1, 2, 0).numpy()) for i in crops.images]
     transform = v2.Compose(
         [
-            v2.RandomResizedCrop(recipe.image_size, scale=(0.7, 1.0)),
+            v2.RandomResizedCrop(crops.images.shape[-1], scale=(0.7, 1.0)),
             v2.RandomAffine(8, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=8),
             v2.RandomPerspective(0.15, p=0.5),
             v2.ColorJitter(0.3, 0.3, 0.3),
@@ -260,35 +260,33 @@ def _reference_steps(
     rng = np.random.default_rng(0)
 
     def step() -> None:
-        chosen = rng.permutation(len(pictures))[: recipe.batch_size].tolist()
+        chosen = rng.permutation(len(pictures))[:batch].tolist()
         inputs = torch.stack([transform(pictures[index]) for index in chosen])
-        stepper.step(inputs, targets[chosen])
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        stepper.step(
+            inputs.to(stepper.device), crops.targets[chosen].to(stepper.device)
+        )
 
     return step
 
 
 def _averaging_share(
-    recipe: Recipe, images: torch.Tensor, targets: torch.Tensor
+    stepper: _Stepper, step: Callable[[], None], recipe: Recipe
 ) -> float:
     """Seconds of the callback's own update beside a bare step."""
     import lightning.pytorch as pl
 
-    stepper = _Stepper(recipe)
-    step = _bare_steps(recipe, images, targets)
     averaging = ExponentialMovingAverage(recipe.ema_decay)
     module = pl.LightningModule()
     module.model = stepper.network
     averaging.setup(pl.Trainer(logger=False), module, "fit")
     average = averaging._average_model
     assert average is not None
+    average.to(stepper.device)
     steps, updates = [], []
     for _ in range(ROUNDS * 2):
-        started = time.perf_counter()
-        step()
-        steps.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        average.update_parameters(module)
-        updates.append(time.perf_counter() - started)
+        steps.append(_seconds(stepper, step, 1))
+        updates.append(_seconds(stepper, lambda: average.update_parameters(module), 1))
     update = statistics.median(updates)
     return update / (statistics.median(steps) + update)
 
@@ -304,6 +302,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("artifacts/benchmarks"))
     options = parser.parse_args()
     recipe = Recipe.model_validate(options.recipe)
+    if recipe.weights != "none":
+        parser.error("weights: this benchmark trains from scratch")
     options.out.mkdir(parents=True, exist_ok=True)
     print(f"{len(os.sched_getaffinity(0))} cores, torch {torch.__version__}")
     if options.what != "speed":

@@ -21,7 +21,7 @@ from jersey_assets.run_config import config_class
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.store import canonical_json
-from jersey_assets.timeouts import within
+from jersey_assets.timeouts import OP_HOURS, TRAINING_HOURS, within
 from jersey_assets.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 GROUP = "jersey_numbers"
 
 # A training is saved before it ends, and the next run goes on with it.
-OP_HOURS, TRAINING_HOURS = 4, 20
 RETRIES, RETRY_PAUSE_S = 2, 30
 
 # Only Dagster's Kubernetes launcher and executor read this; a laptop ignores it.
@@ -481,7 +480,10 @@ def released_model(
     from jersey_assets.checks import unkept_promises
     from jersey_assets.release.bundle import Candidate, write_bundle
     from jersey_assets.release.gate import ReleaseError, judge
-    from jersey_assets.release.history import standing_release
+    from jersey_assets.release.history import (
+        one_release_at_a_time,
+        standing_release,
+    )
 
     desk = Desk(context, artifacts)
     candidate = Candidate(
@@ -496,26 +498,27 @@ def released_model(
         raise ReleaseError(
             f"not released: {'; '.join(unkept)}; materialize the whole chain again"
         )
-    release = standing_release(desk.store)
-    verdict = judge(candidate, release, desk.store, dataset.path)
-    check = dg.AssetCheckResult(
-        check_name=verdict.name,
-        passed=verdict.passed,
-        description=verdict.message,
-        metadata=dict(verdict.facts),
-    )
-    context.log.info(verdict.message)
-    if verdict.passed:
-        published = desk.publish(
-            "released_model",
-            "release",
-            lambda folder: write_bundle(candidate, folder),
-            check_results=[check],
+    with one_release_at_a_time(desk.store, context.run.run_id):
+        release = standing_release(desk.store)
+        verdict = judge(candidate, release, desk.store, dataset.path)
+        check = dg.AssetCheckResult(
+            check_name=verdict.name,
+            passed=verdict.passed,
+            description=verdict.message,
+            metadata=dict(verdict.facts),
         )
-    elif release is not None:
-        published = materialized(release, reused=True, check_results=[check])
-    else:
-        raise ReleaseError(verdict.message)
+        context.log.info(verdict.message)
+        if verdict.passed:
+            published = desk.publish(
+                "released_model",
+                "release",
+                lambda folder: write_bundle(candidate, folder),
+                check_results=[check],
+            )
+        elif release is not None:
+            published = materialized(release, reused=True, check_results=[check])
+        else:
+            raise ReleaseError(verdict.message)
     return published._replace(
         metadata={"decision": verdict.message, **(published.metadata or {})}
     )

@@ -76,7 +76,11 @@ def new_annotations(
     if busy := runs.under_way(instance, retrain.name):
         return _skip(f"{files} changed; run {busy.run_id[:8]} is under way", cursor)
     asked = runs.runs_since(instance, cursor, ASKED_TAG)
-    read = runs.runs_since(instance, cursor, READ_TAG)
+    read = [
+        record
+        for record in runs.runs_since(instance, cursor, READ_TAG)
+        if record.dagster_run.job_name != validate.name
+    ]
     no_use = runs.no_use(instance, read[0].dagster_run) if read else ""
     if not no_use and len(asked) >= retraining.attempts:
         no_use = (
@@ -91,7 +95,8 @@ def new_annotations(
         return _skip(why, cursor)
     wanted = retraining.min_new_rows if trained else 0
     new = seen.rows - int(trained.get("dataset_rows", 0)) if trained else seen.rows
-    if wanted and new < wanted:
+    # A run that was asked for may have published its training before it failed.
+    if wanted and not asked and new < wanted:
         return _skip(f"{new} new rows of the {wanted} that are wanted", cursor)
     request = dg.RunRequest(
         run_key=runs.next_run_key(instance, now),
@@ -115,6 +120,8 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 @dg.run_failure_sensor(
+    # Those of the command line too, which belong to no code location.
+    monitor_all_code_locations=True,
     minimum_interval_seconds=whole_number("JERSEY_TICK_S", 30),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Logs each failed run, and posts it to the URL in "

@@ -15,6 +15,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.retraining import last_read
 from jersey_assets.storage.store import Artifact
+from jersey_assets.timeouts import OP_HOURS, within
 from jersey_assets.verdict import Verdict
 
 # Also reported by the sensor, when it gives up.
@@ -76,6 +77,7 @@ def _results(asset: str, verdicts: Iterable[Verdict]) -> CheckResults:
         },
     )
 )
+@within(OP_HOURS)
 def annotation_checks(dataset: Dataset, artifacts: Artifacts) -> CheckResults:
     from jersey_assets.annotations.promises import verdicts
     from jersey_assets.annotations.validation import read_validation
@@ -97,6 +99,7 @@ def annotation_checks(dataset: Dataset, artifacts: Artifacts) -> CheckResults:
         },
     )
 )
+@within(OP_HOURS)
 def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
     import pandas as pd
 
@@ -123,6 +126,7 @@ def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
         },
     )
 )
+@within(OP_HOURS)
 def checkpoint_checks(
     context: dg.AssetCheckExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> CheckResults:
@@ -169,6 +173,7 @@ def checkpoint_checks(
         },
     )
 )
+@within(OP_HOURS)
 def onnx_checks(artifacts: Artifacts) -> CheckResults:
     from jersey_assets.export.contract import check_model
     from jersey_assets.training.checkpoint import load_checkpoint
@@ -193,6 +198,7 @@ def onnx_checks(artifacts: Artifacts) -> CheckResults:
         },
     )
 )
+@within(OP_HOURS)
 def parity_checks(artifacts: Artifacts) -> CheckResults:
     from jersey_assets.export.parity import verdicts
 
@@ -214,6 +220,7 @@ def parity_checks(artifacts: Artifacts) -> CheckResults:
         },
     )
 )
+@within(OP_HOURS)
 def int8_checks(artifacts: Artifacts) -> CheckResults:
     from jersey_assets.export.quantize import verdicts
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+OP_HOURS, TRAINING_HOURS = 4, 20
+
 GRACE_S = 300.0
 """Seconds between asking the process to stop, so that work is saved, and killing it."""
 

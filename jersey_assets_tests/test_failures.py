@@ -136,7 +136,6 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Receiver]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/secret-token"
         monkeypatch.setenv(alerts.WEBHOOK, url)
-        monkeypatch.setattr(alerts, "_PAUSE_S", 0)
         yield Receiver
         server.shutdown()
 
@@ -164,11 +163,9 @@ def failed_run(instance: dg.DagsterInstance) -> dg.RunFailureSensorContext:
 def test_a_failed_run_is_posted(
     webhook: type[Receiver], instance: dg.DagsterInstance
 ) -> None:
-    webhook.refusals = 2
     context = failed_run(instance)
     failed_runs(context)
-    assert len(webhook.bodies) == 3
-    body = webhook.bodies[-1]
+    (body,) = webhook.bodies
     assert body["job"] == "chain"
     assert body["run_id"] == context.dagster_run.run_id
     assert "failed" in body["text"]

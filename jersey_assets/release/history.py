@@ -8,9 +8,11 @@ again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.store import Artifact, Store
 
 RELEASE = "released_model"
@@ -49,6 +51,11 @@ def roll_back(store: Store, version: str) -> None:
     Raises:
         StorageError: the version is missing or damaged.
     """
+    with one_release_at_a_time(store, f"rollback to {version}"):
+        _roll_back(store, version)
+
+
+def _roll_back(store: Store, version: str) -> None:
     target = store.require_version(RELEASE, version)
     current = store.intact(RELEASE)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -64,6 +71,17 @@ def roll_back(store: Store, version: str) -> None:
     # Killed in between, the current release stays until somebody goes back once more.
     store.write_note(RELEASE, _WITHDRAWN, noted)
     store.point(RELEASE, version)
+
+
+@contextmanager
+def one_release_at_a_time(store: Store, run_id: str) -> Iterator[None]:
+    """Waits for whoever judges, publishes or goes back at the moment, and is next.
+
+    Two candidates must not both be compared with the release that one of them is about
+    to replace, and no release may be published over a rollback that it has not seen.
+    """
+    with one_at_a_time(store.scratch() / "release.lock", run_id):
+        yield
 
 
 def standing_release(store: Store) -> Artifact | None:

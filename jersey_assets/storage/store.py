@@ -43,6 +43,14 @@ class StorageError(RuntimeError):
     """An artifact that is missing, damaged or cannot be written."""
 
 
+class UnreadableError(StorageError):
+    """A store that does not answer now, which says nothing about what it holds."""
+
+
+_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""What reading a file raises that is not, or no longer, there."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """One stored version of an asset, with its files verified and at hand.
@@ -172,10 +180,12 @@ class Store:
                         f"{location}/{name} is not the file that was published: its "
                         f"digest differs; materialize {asset} again"
                     )
-        except OSError as error:
+        except _GONE as error:
             raise StorageError(
                 f"{location} is incomplete ({error}); materialize {asset} again"
             ) from error
+        except OSError as error:
+            raise UnreadableError(f"cannot read {location}: {error}") from error
         return Artifact(asset, version, folder, location, manifest)
 
     def publish(
@@ -219,20 +229,32 @@ class Store:
         return self.read(asset, manifest["version"])
 
     def find(self, asset: str, **wanted: str) -> Artifact | None:
-        """Finds the newest intact version whose manifest has these values."""
+        """Finds the newest intact version whose manifest has these values.
+
+        Raises:
+            UnreadableError: whether there is one cannot be told now.
+        """
         for version in reversed(self.versions(asset)):
             try:
                 manifest = self._manifest(asset, version)
                 if wanted.items() <= manifest.items():
                     return self.read(asset, version)
+            except UnreadableError:
+                raise
             except StorageError:
                 continue
         return None
 
     def intact(self, asset: str) -> Artifact | None:
-        """Reads the current version, or None where there is none or it is damaged."""
+        """Reads the current version, or None where there is none or it is damaged.
+
+        Raises:
+            UnreadableError: whether it is cannot be told now.
+        """
         try:
             return self.current(asset)
+        except UnreadableError:
+            raise
         except StorageError:
             return None
 
@@ -283,7 +305,7 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StorageError(f"cannot read {target}: {error}") from error
+            raise UnreadableError(f"cannot read {target}: {error}") from error
         except ValueError as error:
             raise StorageError(f"{target} is damaged: {error}") from error
         if not isinstance(content, dict):
@@ -407,10 +429,12 @@ class Store:
                 raise ValueError("its digest is not that of the files it lists")
             if not {"key", "inputs"} <= manifest.keys():
                 raise ValueError("it does not say what the files were made from")
-        except OSError as error:
+        except _GONE as error:
             raise StorageError(
                 f"{location} is incomplete ({error}); materialize {asset} again"
             ) from error
+        except OSError as error:
+            raise UnreadableError(f"cannot read {location}: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(
                 f"{location}/{MANIFEST} is damaged: {error}; materialize {asset} again"

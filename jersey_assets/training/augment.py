@@ -80,6 +80,8 @@ def _hit(images: Tensor, chance: float, generator: Generator) -> Tensor:
 
 def _chosen(images: Tensor, chance: float, generator: Generator) -> Tensor:
     """Draws which crops a step changes, as indices."""
+    if not chance:
+        return torch.empty(0, dtype=torch.int64, device=images.device)
     return _hit(images, chance, generator).nonzero().flatten()
 
 
@@ -136,7 +138,10 @@ def _downscale(images: Tensor, amounts: Augmentation, generator: Generator) -> T
     """Throws resolution away, as a player far from the camera does."""
     side = images.shape[-1]
     chosen = _chosen(images, amounts.downscale_chance, generator)
-    for part, group in enumerate(chosen.tensor_split(_RESOLUTIONS)):
+    shape, device = (len(chosen),), images.device
+    drawn = torch.randint(_RESOLUTIONS, shape, device=device, generator=generator)
+    for part in range(_RESOLUTIONS):
+        group = chosen[drawn == part]
         if len(group):
             share = amounts.downscale_to ** ((_RESOLUTIONS - part) / _RESOLUTIONS)
             small = F.interpolate(

@@ -89,7 +89,7 @@ def rows_per_batch(recipe: Recipe, train: Crops) -> int:
         raise TrainingError(
             f"no training batch can be made: each of {recipe.devices} devices needs 2 "
             f"crops or more, the train split has {len(train)} crops and batch_size is "
-            f"{recipe.batch_size}"
+            f"{recipe.batch_size}; add crops, or lower devices or raise batch_size"
         )
     return size
 

@@ -47,7 +47,8 @@ class _BatchNorm(nn.BatchNorm2d):
         values = maps.float()
         moments = torch.stack([values.mean((0, 2, 3)), values.square().mean((0, 2, 3))])
         mean, square = _Sum.apply(moments) / world
-        variance = square - mean.square()
+        # Rounding must not make it negative.
+        variance = (square - mean.square()).clamp_min(0)
         count = world * maps.numel() / self.num_features
         self._remember(mean, variance * (count / (count - 1)))
         scale = self.weight * (variance + self.eps).rsqrt()

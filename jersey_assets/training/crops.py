@@ -41,6 +41,8 @@ class Crops:
 
     def __add__(self, other: Crops) -> Crops:
         """These crops, then the other ones."""
+        if not len(other):
+            return self
         images = _room(len(self) + len(other), self.images.shape[-1])
         images[: len(self)], images[len(self) :] = self.images, other.images
         return Crops(

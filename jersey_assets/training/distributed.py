@@ -49,7 +49,7 @@ def train_together(
     if torch.cuda.is_available() and torch.cuda.device_count() < devices:
         raise TrainingError(
             f"the recipe asks for {devices} devices and this machine has "
-            f"{torch.cuda.device_count()} GPUs"
+            f"{torch.cuda.device_count()} GPUs; set devices to that or less"
         )
     context = multiprocessing.get_context("spawn")
     port = find_free_network_port()
@@ -87,13 +87,16 @@ def _receive(
     try:
         message = reader.recv()
     except EOFError:
-        process = processes[ranks.pop(reader)]
+        rank = ranks.pop(reader)
+        process = processes[rank]
         process.join()
-        if process.exitcode and forwarded:
+        if process.exitcode == -signal.SIGTERM and forwarded:
             raise Interrupted("training was interrupted before it had begun") from None
         if process.exitcode:
             raise TrainingError(
-                f"a training process ended with exit code {process.exitcode}"
+                f"training process {rank} of {len(processes)} ended with exit code "
+                f"{process.exitcode} (-9: killed, as a lack of memory does); the next "
+                "run goes on from the last save"
             ) from None
         return
     if isinstance(message, Exception):

@@ -34,6 +34,7 @@ from jersey_assets.training.history import Epoch, History
 from jersey_assets.training.keeping import Keeper, epoch_file, kept
 from jersey_assets.training.loggers import experiment_logger
 from jersey_assets.training.loss import class_weights
+from jersey_assets.training.model import classification_head
 from jersey_assets.training.model_info import describe_model
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.progress import Progress
@@ -122,9 +123,13 @@ def fit(
 
     Raises:
         Interrupted: SIGTERM or SIGINT came; the work is saved.
-        TrainingError: no batch can be made, the weights are of another network, the
-            loss is not finite, or training ended before an epoch was validated.
+        TrainingError: no batch can be made, the weights are of another network or
+            leave frozen layers at random, the loss is not finite, or training ended
+            before an epoch was validated.
+        ValueError: the recipe names weights and none are given, or the reverse.
     """
+    if (recipe.weights != "none") != (weights is not None):
+        raise ValueError(f"weights: {recipe.weights}, and these were not given")
     make_loaders(recipe, train, valid)
     with TemporaryDirectory(prefix="jersey-fit-") as temporary:
         work = open_work(
@@ -213,6 +218,14 @@ class _Job:
                 len(match.taken),
                 ", ".join(match.left) or "none",
             )
+            head, _ = classification_head(module.model)
+            random = [name for name in match.left if not name.startswith(head)]
+            if recipe.freeze_epochs and random:
+                raise TrainingError(
+                    f"freeze_epochs: {recipe.freeze_epochs} would hold layers that "
+                    f"{self.weights.name} has no weights for: {', '.join(random)}; "
+                    "set freeze_epochs: 0, or, for torchvision's, stem: imagenet"
+                )
         history = History(report, state.epochs, state.seconds, state.facts)
         ema = ExponentialMovingAverage(recipe.ema_decay)
         checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
@@ -292,7 +305,10 @@ def _result(
     """Reads the result of a finished training."""
     state = work.load()
     if not (state.finished and state.epochs):
-        raise TrainingError("training ended before its first epoch was validated")
+        raise TrainingError(
+            f"training ended before its first epoch was validated; {work.folder} holds "
+            "what there is: run it again"
+        )
     best, *others = kept(state.epochs)
     checkpoint = load_checkpoint(work.folder / epoch_file(best))
     network = checkpoint.build_model()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from jersey_assets.storage.store import (
     Origin,
     StorageError,
     Store,
+    UnreadableError,
     walk_provenance,
 )
 
@@ -289,3 +292,22 @@ def test_what_a_killed_run_left_is_removed_a_day_later(tmp_path: Path) -> None:
     store.publish("thing", Origin("2"), write_text("y"))
     assert not left.exists()
     assert fresh.exists()
+
+
+def test_a_disk_that_does_not_answer_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+    made = store.publish(
+        "thing", Origin("code"), lambda folder: (folder / "a.txt").write_text("a")
+    )
+
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileSystem, "cat_file", fail)
+        for read in (store.intact, store.find):
+            with pytest.raises(UnreadableError, match="Input/output error"):
+                read("thing")
+    assert store.intact("thing") == made
