@@ -116,6 +116,7 @@ def test_a_failed_blocking_check_ends_with_1_and_says_which(
     assert not (tmp_path / "artifacts" / "trained_checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_a_second_config_is_laid_over_the_preset(
     rendered: Path, tmp_path: Path, home: Path, preset: Path
 ) -> None:

@@ -202,6 +202,7 @@ def failing_check(instance: dg.DagsterInstance) -> str:
     return str(found.description)
 
 
+@pytest.mark.slow
 def test_annotations_that_do_not_hold_make_one_run_and_no_training(
     platform: Platform,
 ) -> None:

@@ -203,6 +203,7 @@ def test_the_annotations_are_linked_to_the_files_that_the_run_read(
         assert read == summary["fingerprint"]
 
 
+@pytest.mark.slow
 def test_the_graph_runs_on_a_store_that_is_no_disk(
     rendered: Path, instance: dg.DagsterInstance
 ) -> None:
@@ -212,10 +213,9 @@ def test_the_graph_runs_on_a_store_that_is_no_disk(
 
 
 def test_relabelling_one_crop_retrains(
-    data: Path, tmp_path: Path, instance: dg.DagsterInstance
+    whole_run, data: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    artifacts = tmp_path / "artifacts"
-    run_graph(data, artifacts, instance, until="trained_checkpoint")
+    artifacts = Path(shutil.copytree(whole_run[1], tmp_path / "artifacts"))
     before = Store(str(artifacts)).require("trained_checkpoint")
     rewrite(data, "train", lambda n, row: row | {"suffix": "8"} if n == 3 else row)
     assert run_graph(data, artifacts, instance, until="trained_checkpoint").success
@@ -323,6 +323,7 @@ def test_a_knob_out_of_range_is_refused_before_training(
     assert "trained_checkpoint" not in materialized(result)
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_weights_beside_the_artifacts(
     rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:

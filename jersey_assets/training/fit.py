@@ -229,7 +229,9 @@ class _Job:
         history = History(report, state.epochs, state.seconds, state.facts)
         ema = ExponentialMovingAverage(recipe.ema_decay)
         checkpoint = partial(Checkpoint, recipe, self.labels, mean, std)
-        keeper = Keeper(self.work, history, ema, checkpoint, recipe.patience)
+        keeper = Keeper(
+            self.work, history, ema, checkpoint, recipe.patience, recipe.min_delta
+        )
         together = recipe.devices > 1
         run = self.work.folder.name
         with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -44,6 +45,15 @@ def epoch_file(epoch: Epoch) -> str:
     return f"epoch_{epoch.epoch:03}.ckpt"
 
 
+def last_rise(epochs: Sequence[Epoch], min_delta: float) -> int:
+    """The last epoch whose valid top-1 was better than all before by more than that."""
+    best, risen = -math.inf, 0
+    for epoch in epochs:
+        if epoch.valid_top1 > best + min_delta:
+            best, risen = epoch.valid_top1, epoch.epoch
+    return risen
+
+
 class Keeper(Callback):
     """Saves the work every minute and when the training is asked to stop.
 
@@ -59,6 +69,7 @@ class Keeper(Callback):
         ema: ExponentialMovingAverage,
         checkpoint: Callable[..., Checkpoint],
         patience: int,
+        min_delta: float,
     ) -> None:
         """Keeps the work of one training.
 
@@ -69,10 +80,12 @@ class Keeper(Callback):
             checkpoint: makes an epoch's checkpoint from `ema_step`, `valid_top1`,
                 `valid_loss`, `state_dict` and `raw_state_dict`.
             patience: epochs without a better valid top-1 before stopping, 0 = never.
+            min_delta: by how much it has to be better.
         """
         self.asked_to_stop = False
         self._work, self._history, self._ema = work, history, ema
         self._checkpoint, self._patience = checkpoint, patience
+        self._min_delta = min_delta
         self._weights: dict[str, Checkpoint] = {}
         self._step = 0
         self._saved_at = 0.0
@@ -105,8 +118,8 @@ class Keeper(Callback):
         self._weights[epoch_file(epochs[-1])] = self._snapshot(module, epochs[-1])
         wanted = {epoch_file(epoch) for epoch in kept(epochs)}
         self._weights = {n: w for n, w in self._weights.items() if n in wanted}
-        best = max(epochs, key=lambda epoch: epoch.valid_top1)
-        if self._patience and len(epochs) - best.epoch >= self._patience:
+        risen = last_rise(epochs, self._min_delta)
+        if self._patience and len(epochs) - risen >= self._patience:
             trainer.should_stop = True
         finished = trainer.should_stop or len(epochs) == trainer.max_epochs
         if not finished:

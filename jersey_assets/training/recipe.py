@@ -168,6 +168,12 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         ge=0,
         description="epochs without a better valid top-1 before stopping, 0 = never",
     )
+    min_delta: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="by how much top-1, a share, has to be better for patience",
+    )
     devices: int = Field(
         1,
         ge=1,
@@ -203,6 +209,11 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(
                 f"sampler: {self.sampler} and class_weights: {self.class_weights} "
                 "would correct the imbalance twice; set one of them to none"
+            )
+        if self.min_delta and not self.patience:
+            raise ValueError(
+                f"min_delta: {self.min_delta} has no effect with patience: 0; set "
+                "patience, or leave min_delta out"
             )
         focal_gamma = type(self).model_fields["focal_gamma"].default
         if self.loss != "focal" and self.focal_gamma != focal_gamma:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from jersey_assets.training.checkpoint import load_checkpoint
 from jersey_assets.training.crops import Crops
@@ -86,6 +87,15 @@ def test_other_precisions_and_networks_train(
 def test_patience_stops_early(labels: list[str], train: Crops, valid: Crops) -> None:
     stopped = quick_fit(labels, train, valid, epochs=30, learning_rate=1e-9, patience=2)
     assert stopped.summary["epochs"] < 30
+
+
+def test_a_rise_below_min_delta_does_not_count_for_patience(
+    labels: list[str], train: Crops, valid: Crops
+) -> None:
+    stopped = quick_fit(labels, train, valid, epochs=9, patience=2, min_delta=0.99)
+    assert stopped.summary["epochs"] == 3
+    with pytest.raises(ValidationError, match="no effect with patience: 0"):
+        Recipe(min_delta=0.01)
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate(
