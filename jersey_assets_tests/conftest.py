@@ -25,8 +25,9 @@ TINY_RECIPE = {
     "learning_rate": 0.002,
 }
 GOOD_RECIPE = TINY_RECIPE | {
-    "epochs": 30,
-    "learning_rate": 0.004,
+    "epochs": 40,
+    "batch_size": 16,
+    "learning_rate": 0.003,
     "augmentation": {
         "rotation": 6.0,
         "zoom": 0.15,
