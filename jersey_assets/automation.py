@@ -13,7 +13,7 @@ from jersey_assets.checks import NEWEST
 from jersey_assets.liveness import end_lost_runs
 from jersey_assets.resources import Artifacts, Dataset, Retraining, whole_number
 from jersey_assets.retraining import ASKED_TAG, READ_TAG, Cursor
-from jersey_assets.storage.store import StorageError
+from jersey_assets.storage.store import StorageError, UnreadableError
 
 if TYPE_CHECKING:
     from jersey_assets.annotations.files import Fingerprint
@@ -58,6 +58,8 @@ def new_annotations(
         return dg.SkipReason(f"there are no annotation files in {dataset.root}")
     try:
         trained = artifacts.store().manifest("trained_checkpoint")
+    except UnreadableError as error:
+        return dg.SkipReason(str(error))
     except StorageError as error:
         context.log.warning(f"taken for not trained: {error}")
         trained = None

@@ -420,3 +420,17 @@ def _content_digest(base: str, file: AnnotationFile) -> tuple[str, int]:
     except OSError:
         return "file.unreadable", 0
     return digest.hexdigest(), size
+
+
+def signature(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    """Return what tells whether a file is still the same.
+
+    Its device, inode, size, mtime (ns) and ctime (ns).
+    """
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )

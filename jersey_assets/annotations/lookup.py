@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jersey_assets.annotations import files
-from jersey_assets.annotations.probe import SIGNATURE, signature
+from jersey_assets.annotations.files import signature
+from jersey_assets.annotations.probe import SIGNATURE
 from jersey_assets.annotations.progress import Progress
 
 _NOTHING = (0, 0, 0, 0, 0)

@@ -189,7 +189,7 @@ def _is_flat(image: Image.Image, thumb: bytes) -> bool:
 def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
     """Turn measurements into an array, hashing all thumbnails at once."""
     values = np.zeros(len(found), PROBED)
-    signatures = np.array([signature(m.status) for m in found], np.int64)
+    signatures = np.array([files.signature(m.status) for m in found], np.int64)
     for name, column in zip(SIGNATURE, signatures.reshape(-1, 5).T, strict=True):
         values[name] = column
     values["width"] = [measured.size[0] for measured in found]
@@ -206,17 +206,6 @@ def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
     values["dull"] = small.std(axis=(1, 2)) < _DULL
     values["flat"] = [measured.flat for measured in found]
     return values
-
-
-def signature(status: os.stat_result) -> tuple[int, int, int, int, int]:
-    """Return what tells whether a file is still the same, as `SIGNATURE` names it."""
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
 
 
 def settings_line(root: str, rules: Rules) -> bytes:

@@ -32,6 +32,7 @@ from jersey_assets.annotations.files import (
     list_annotation_files,
     open_annotation_file,
     real_root,
+    signature,
 )
 
 DEADLINE_S = 10.0
@@ -178,7 +179,7 @@ class Watch:
             now = os.lstat(os.path.join(base, file.real))
         except OSError:
             return None
-        return before if before.identity == _identity(now) else None
+        return before if before.identity == signature(now) else None
 
     def _read(
         self, base: str, file: AnnotationFile, left: int
@@ -199,7 +200,7 @@ class Watch:
 
     def _resume(self, file: AnnotationFile, status: os.stat_result) -> _Reading:
         before = self._readings.get(file.real)
-        identity = _identity(status)
+        identity = signature(status)
         if before and not before.digest and before.identity == identity:
             return before
         return _Reading(identity, abs(time.time() - status.st_ctime) > _SETTLED_S)
@@ -220,16 +221,6 @@ def _read_on(stream: BinaryIO | Any, reading: _Reading, left: int) -> None:
             return
         reading.take(chunk)
         left -= len(chunk)
-
-
-def _identity(status: os.stat_result) -> _Identity:
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
 
 
 def _size(base: str, path: str) -> int:

@@ -73,7 +73,7 @@ def test_a_file_that_just_changed_is_read_again(good: Dataset) -> None:
     file.write_bytes(file.read_bytes().replace(b'"7"', b'"8"', 1))
     for reading in watch._readings.values():  # as a coarse clock would have it
         if reading.identity[1] == times.st_ino:
-            reading.identity = watching._identity(os.stat(file))
+            reading.identity = watching.signature(os.stat(file))
     assert watch.look() != first
 
 
