@@ -377,6 +377,20 @@ def test_a_missing_or_empty_root_is_a_reason_and_not_an_error(
     sensor.quiet("there are no annotation files")
 
 
+def test_artifacts_that_cannot_be_read_now_are_no_reason_to_train(
+    trained: Sensor, file: Path
+) -> None:
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[1:]))
+    current = trained.artifacts / "trained_checkpoint" / "current.json"
+    kept = current.read_bytes()
+    current.unlink()
+    current.symlink_to(current.name)
+    trained.quiet("Too many levels of symbolic links", ticks=3)
+    current.unlink()
+    current.write_bytes(kept)
+    trained.ask()
+
+
 def test_a_cursor_of_another_form_is_a_fresh_one(sensor: Sensor) -> None:
     sensor.cursor = '{"fingerprint": null, "requests": 3}'
     assert sensor.ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -181,6 +182,19 @@ def test_a_webhook_that_is_down_is_logged_without_its_secret(
     printed = "".join(capfd.readouterr())
     assert "127.0.0.1 did not take the alert" in printed
     assert "secret-token" not in printed
+
+
+def test_a_webhook_that_never_answers_is_not_waited_for(
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(alerts, "_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setenv(alerts.WEBHOOK, f"http://127.0.0.1:{port}/")
+        failed_runs(failed_run(instance))
+    assert "did not take the alert: TimeoutError" in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/", "nonsense"])

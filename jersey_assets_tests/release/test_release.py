@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from jersey_assets.checks import CHECKS
 from jersey_assets.release.bundle import Candidate, model_card, write_bundle
 from jersey_assets.release.gate import ReleaseError, check_provenance, judge, mcnemar
 from jersey_assets.release.history import (
+    one_release_at_a_time,
     roll_back,
     standing_release,
     weights_of,
@@ -133,6 +137,28 @@ def test_a_run_that_changes_nothing_does_not_undo_a_rollback(
 
     roll_back(store, left.version)
     assert judge(candidate, left, store, rendered).passed
+
+
+def test_of_two_candidates_the_second_is_judged_against_what_the_first_published(
+    store: Store,
+    other_release: Artifact,
+    rendered: Path,
+    instance: dg.DagsterInstance,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    root = Path(store.root)
+    caplog.set_level(logging.INFO, "jersey_assets.storage.lock")
+    with ThreadPoolExecutor(1) as pool:
+        with one_release_at_a_time(store, "the first"):
+            second = pool.submit(run_graph, rendered, root, instance, GOOD_RECIPE)
+            while "held by" not in caplog.text:
+                assert not second.done()
+                time.sleep(0.1)
+            store.point("released_model", other_release.version)
+        result = second.result()
+    assert result.success
+    found = check_results(result)["released_model", "not_worse_than_current"]
+    assert found.metadata["current_version"].value == other_release.version
 
 
 def test_going_back_withdraws_all_later_releases_and_taking_back_only_one(
