@@ -8,7 +8,8 @@ DATA := $(or $(JERSEY_DATA_ROOT),data/sample)
 endif
 PORT ?= 3000
 
-export JERSEY_DATA_ROOT := $(abspath $(DATA))
+# A URL stays as it is; a path is the same path for whatever runs elsewhere.
+export JERSEY_DATA_ROOT := $(if $(findstring ://,$(DATA)),$(DATA),$(abspath $(DATA)))
 export JERSEY_ARTIFACT_ROOT ?= $(CURDIR)/artifacts
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 

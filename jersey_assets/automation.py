@@ -49,10 +49,11 @@ def new_annotations(
 ) -> dg.SensorResult | dg.SkipReason:
     from jersey_assets.annotations.files import AnnotationError
     from jersey_assets.annotations.watch import NotSeenError, watch
+    from jersey_assets.storage.mirror import MirrorError
 
     try:
-        seen = watch(dataset.path).look()
-    except (AnnotationError, NotSeenError) as error:
+        seen = watch(dataset.path, dataset.mirror).look()
+    except (AnnotationError, MirrorError, NotSeenError) as error:
         return dg.SkipReason(str(error))
     if not seen.fingerprint.files:
         return dg.SkipReason(f"there are no annotation files in {dataset.root}")

@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, PrivateAttr
 
 from jersey_assets.liveness import end_lost_runs, tie
+from jersey_assets.storage.mirror import Mirror
 from jersey_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class Dataset(Rooted):
 
     root: str = Field(
         default_factory=default_data_root,
-        description="folder with train/, valid/ and, where there is one, test/; "
-        "JERSEY_DATA_ROOT sets it, and run config cannot",
+        description="folder with train/, valid/ and, where there is one, test/, or an "
+        "fsspec URL of one; JERSEY_DATA_ROOT sets it, and run config cannot",
     )
     label_pattern: str = Field(
         default="[0-9]{0,2}", description="regular expression of a whole label"
@@ -110,10 +111,25 @@ class Dataset(Rooted):
         "never fewer than 5 rows",
     )
 
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Ties the run to this process, and fetches a dataset that is elsewhere."""
+        super().setup_for_execution(context)
+        if context.run is not None and self.mirror is not None:
+            say = context.log.info if context.log else print
+            self.mirror.refresh(say=say)
+
     @property
     def path(self) -> Path:
-        """The dataset root."""
-        return Path(self.root)
+        """The dataset root on this machine."""
+        if self.mirror is not None:
+            return self.mirror.folder
+        return Path(self.root.removeprefix("file://"))
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What keeps a copy on this machine, where the root is another's URL."""
+        remote = "://" in self.root and not self.root.startswith("file://")
+        return Mirror(self.root) if remote else None
 
     def rules(self) -> "Rules":
         """The rules, as the annotations room takes them."""

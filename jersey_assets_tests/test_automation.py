@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import fsspec
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
@@ -30,7 +31,7 @@ KEY = dg.AssetKey("trained_checkpoint")
 class Sensor:
     """Ticks the sensor as the daemon does: keeps its cursor, makes its runs."""
 
-    def __init__(self, data: Path, artifacts: Path, instance: dg.DagsterInstance):
+    def __init__(self, data: Path | str, artifacts: Path, instance: dg.DagsterInstance):
         self.data = data
         self.artifacts = artifacts
         self.instance = instance
@@ -185,6 +186,19 @@ def test_the_same_content_written_again_or_replaced_is_not_asked_for(
     copy = Path(shutil.copy(file, file.with_name("copy")))
     copy.replace(file)
     trained.quiet("the same")
+
+
+def test_annotations_at_a_url_are_asked_for(
+    sensor: Sensor, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    s3, url = fsspec.filesystem("s3"), f"{bucket}/data"
+    s3.put(str(sensor.data), url, recursive=True)
+    local = fingerprint(sensor.data)
+    sensor.data = url
+    assert sensor.ask().tags[READ_TAG] == local.digest
+    s3.rm(url, recursive=True)
+    sensor.quiet("holds no files, or is not there")
 
 
 def test_a_burst_of_files_makes_one_run(sensor: Sensor, file: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from pathlib import Path
 
 import dagster as dg
+import fsspec
 import numpy as np
 import onnxruntime as ort
 import pandas as pd
@@ -204,11 +204,17 @@ def test_the_annotations_are_linked_to_the_files_that_the_run_read(
 
 
 @pytest.mark.slow
-def test_the_graph_runs_on_a_store_that_is_no_disk(
-    rendered: Path, instance: dg.DagsterInstance
+def test_the_graph_runs_where_data_and_artifacts_are_no_files(
+    rendered: Path,
+    instance: dg.DagsterInstance,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    root = f"memory://{uuid.uuid4().hex}"
-    assert run_graph(rendered, root, instance).success
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data, root = f"{bucket}/data", f"{bucket}/artifacts"
+    fsspec.filesystem("s3").put(str(rendered), data, recursive=True)
+    assert run_graph(data, root, instance).success
     assert Store(root).require("released_model").file("model.onnx").is_file()
 
 

@@ -22,7 +22,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jersey_assets.annotations.files import (
     AnnotationFile,
@@ -34,6 +34,9 @@ from jersey_assets.annotations.files import (
     real_root,
     signature,
 )
+
+if TYPE_CHECKING:
+    from jersey_assets.storage.mirror import Mirror
 
 DEADLINE_S = 10.0
 BUDGET_BYTES = 256 << 20
@@ -91,9 +94,18 @@ class _Reading:
 class Watch:
     """One dataset root, looked at again and again."""
 
-    def __init__(self, root: Path, budget_bytes: int = BUDGET_BYTES) -> None:
-        """Remember where to look, and how many bytes one look may read."""
+    def __init__(
+        self,
+        root: Path,
+        budget_bytes: int = BUDGET_BYTES,
+        mirror: Mirror | None = None,
+    ) -> None:
+        """Remember where to look, and how many bytes one look may read.
+
+        Where the root is the copy of a URL, each look refreshes that first.
+        """
         self._root = root
+        self._mirror = mirror
         self._budget = budget_bytes
         self._readings: dict[str, _Reading] = {}
         self._lock = threading.Lock()
@@ -109,6 +121,7 @@ class Watch:
         Raises:
             NotSeenError: there is no answer by the deadline, or within the budget.
             AnnotationError: the root is missing or not a folder.
+            MirrorError: the URL that the root is a copy of cannot be read.
         """
         with self._lock:
             if self._under_way is None:
@@ -138,6 +151,8 @@ class Watch:
             future.set_exception(error)
 
     def _look(self) -> Seen:
+        if self._mirror is not None:
+            self._mirror.refresh("*.jsonl", self._budget)
         base = real_root(self._root)
         files = list_annotation_files(self._root)
         left = self._budget
@@ -207,9 +222,9 @@ class Watch:
 
 
 @functools.cache
-def watch(root: Path) -> Watch:
+def watch(root: Path, mirror: Mirror | None = None) -> Watch:
     """The watch over a root: one in a process, so that digests are kept."""
-    return Watch(root)
+    return Watch(root, mirror=mirror)
 
 
 def _read_on(stream: BinaryIO | Any, reading: _Reading, left: int) -> None:

@@ -10,6 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def cache_folder(kind: str) -> Path:
+    """Folder of this user for what belongs to a URL: `$XDG_CACHE_HOME/jersey-assets`.
+
+    Args:
+        kind: name of the folder in there; made where it is missing.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(cache) / "jersey-assets" / kind
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Replaces a file in one step, and returns when that is on disk."""
     partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")

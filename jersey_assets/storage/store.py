@@ -28,11 +28,12 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from jersey_assets.storage.files import replace_file, sync
+from jersey_assets.storage.files import cache_folder, replace_file, sync
 
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
 _STAGING = ".staging-"
+_COPY_LIFETIME_S = 30 * 24 * 3600
 _STAGING_LIFETIME_S = 24 * 3600
 
 
@@ -356,14 +357,12 @@ class Store:
         """Folder on this machine for what outlives a run but is no artifact.
 
         Locks and unfinished work; beside the artifacts where they lie on disk, and
-        otherwise in the folder for temporary files, one for each root.
+        otherwise in the user's cache folder, one for each root.
         """
         if self._is_local:
             return Path(self._base) / ".scratch"
         name = hashlib.sha256(self.root.encode()).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"jersey-scratch-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder / name
+        return cache_folder("scratch") / name
 
     @cached_property
     def _located(self) -> tuple[Any, str]:
@@ -467,10 +466,11 @@ class Store:
         """The version's files on this machine, fetched once where they are remote."""
         if self._is_local:
             return Path(location)
-        folder = Path(tempfile.gettempdir()) / f"jersey-cache-{os.getuid()}"
-        folder = folder / str(manifest["digest"])
-        if not folder.is_dir():
-            folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder = cache_folder("artifacts") / str(manifest["digest"])
+        if folder.is_dir():
+            os.utime(folder)
+        else:
+            _remove_unused(folder.parent)
             partial = Path(tempfile.mkdtemp(dir=folder.parent))
             for name in manifest["files"]:
                 (partial / name).write_bytes(self._fs.cat_file(f"{location}/{name}"))
@@ -515,6 +515,14 @@ class Store:
             self._fs.rm(folder, recursive=True)
         except OSError as error:  # another run may be removing it too
             log.warning("%s is left where it is: %s", folder, error)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Removes copies that nobody has read for a month."""
+    for copy in folder.iterdir():
+        with suppress(OSError):
+            if time.time() - copy.stat().st_mtime > _COPY_LIFETIME_S:
+                shutil.rmtree(copy, ignore_errors=True)
 
 
 def canonical_json(value: Any) -> bytes:

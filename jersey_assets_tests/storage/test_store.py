@@ -32,10 +32,16 @@ def write_text(text: str, name: str = "a.txt"):
     return lambda folder: (folder / name).write_text(text)
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(params=["local", "memory", "s3"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if request.param == "local":
         yield Store(str(tmp_path / "artifacts"), keep=3)
+        return
+    if request.param == "s3":
+        yield Store(f"{request.getfixturevalue('bucket')}/artifacts", keep=3)
         return
     root = f"memory://{uuid.uuid4().hex}"
     yield Store(root, keep=3)
@@ -311,3 +317,21 @@ def test_a_disk_that_does_not_answer_is_no_damage(
             with pytest.raises(UnreadableError, match="Input/output error"):
                 read("thing")
     assert store.intact("thing") == made
+
+
+def test_copies_that_nobody_reads_any_more_are_removed(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    store = Store(f"{bucket}/artifacts")
+    folders = []
+    for text in ("read lately", "read long ago"):
+        store.publish(text, Origin(text), write_text(text))
+        folders.append(store.require(text).folder)
+    for folder in folders:
+        os.utime(folder, (0, 0))
+    store.require("read lately")
+    store.publish("new", Origin("new"), write_text("new"))
+    store.require("new")
+    assert [folder.exists() for folder in folders] == [True, False]
+    assert store.require("read long ago").file("a.txt").read_text() == "read long ago"

@@ -1,0 +1,189 @@
+"""A copy on this machine of a dataset that is kept at an fsspec URL.
+
+A file is fetched where the listing says that it is another than the one fetched last:
+by its ETag, checksum, generation, size and times, whichever the driver tells. Where it
+tells no more than a size, the file is fetched each time, so that no change is missed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from jersey_assets.storage.files import cache_folder, replace_file
+from jersey_assets.storage.lock import one_at_a_time
+
+_BATCH = 256
+_SIZES = ("size", "Size")
+_MARKS = (
+    *("ETag", "etag", "e_tag", "md5Hash", "content_md5", "checksum", "crc32c"),
+    *("generation", "VersionId", "version_id", "LastModified", "last_modified"),
+    *("updated", "mtime", "modified", "modify", "created"),
+)
+
+
+class MirrorError(RuntimeError):
+    """The URL cannot be read now, or not as a folder of files; the message says why."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """One URL and its copy.
+
+    Attributes:
+        url: a folder, as fsspec writes it; its driver is installed.
+    """
+
+    url: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the copy lies: in the user's cache folder, for nobody else to read."""
+        return self._home / "files"
+
+    def refresh(
+        self,
+        only: str = "*",
+        budget_bytes: int | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Makes the copy what the URL holds now.
+
+        Args:
+            only: pattern of the file names to look at; others stay as they are.
+            budget_bytes: how much one call may fetch, the first file always.
+            say: called with a line of progress every few hundred files.
+
+        Raises:
+            MirrorError: the URL does not answer, holds a name that cannot be a file's
+                here, or more than the budget is still to be fetched.
+        """
+        with one_at_a_time(self._home / "lock", f"a copy of {self.url}"):
+            self.folder.mkdir(exist_ok=True)
+            there = self._listed(only)
+            here = self._noted()
+            for name in [name for name in here if fnmatch(name, only)]:
+                if name not in there:
+                    self._local(name).unlink(missing_ok=True)
+                    del here[name]
+            wanted = [
+                name
+                for name, entry in there.items()
+                if _marks(entry) is None
+                or here.get(name) != _marks(entry)
+                or not self._local(name).is_file()
+            ]
+            now = _within(wanted, there, budget_bytes)
+            for start in range(0, len(now), _BATCH):
+                batch = now[start : start + _BATCH]
+                self._fetch(batch, there)
+                here |= {name: _marks(there[name]) for name in batch}
+                self._note(here)
+                say(f"fetched {start + len(batch):,} of {len(wanted):,} files")
+            self._note(here)
+            if left := len(wanted) - len(now):
+                raise MirrorError(
+                    f"{left:,} of {len(there):,} files of {self.url} are still to be "
+                    f"fetched, {budget_bytes:,} bytes at a time"
+                )
+
+    @cached_property
+    def _home(self) -> Path:
+        name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        return cache_folder("datasets") / name
+
+    def _local(self, name: str) -> Path:
+        return self.folder / name
+
+    def _located(self) -> tuple[Any, str]:
+        try:
+            fs, base = fsspec.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise MirrorError(f"{self.url}: {error}") from error
+        return fs, base.rstrip("/")
+
+    def _listed(self, only: str) -> dict[str, Mapping[str, Any]]:
+        fs, base = self._located()
+        try:
+            fs.invalidate_cache()
+            found = fs.find(base, detail=True)
+        except Exception as error:  # every driver raises what its service raises
+            raise MirrorError(
+                f"{self.url} cannot be listed: {type(error).__name__}: {error}"
+            ) from error
+        names = {path[len(base) :].lstrip("/"): path for path in found}
+        if not any(names):
+            raise MirrorError(f"{self.url} holds no files, or is not there")
+        for name in names:
+            if set(name.split("/")) & {"", ".", ".."} or "\0" in name:
+                raise MirrorError(
+                    f"{self.url} holds a file named {name!r}, which is no path inside "
+                    "a folder: rename it"
+                )
+        return {
+            name: found[path] for name, path in names.items() if fnmatch(name, only)
+        }
+
+    def _noted(self) -> dict[str, Any]:
+        try:
+            noted = json.loads((self._home / "fetched.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
+
+    def _note(self, here: Mapping[str, Any]) -> None:
+        replace_file(self._home / "fetched.json", json.dumps(here).encode())
+
+    def _fetch(self, names: list[str], there: Mapping[str, Mapping[str, Any]]) -> None:
+        """Fetches beside the copy, then puts each file in its place in one step."""
+        fs, _ = self._located()
+        partial = self._home / "partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        parts = [partial / str(place) for place in range(len(names))]
+        try:
+            # Drivers of object stores fetch a list at once, others one by one.
+            fs.get([there[name]["name"] for name in names], list(map(str, parts)))
+            for name, part in zip(names, parts, strict=True):
+                size = there[name].get("size")
+                if size not in (None, part.stat().st_size):
+                    raise OSError(f"{name} came without its end, or has just changed")
+                self._local(name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(part, self._local(name))
+        except Exception as error:
+            raise MirrorError(
+                f"{self.url}: {names[0]} and {len(names) - 1} more cannot be fetched: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _marks(entry: Mapping[str, Any]) -> dict[str, str] | None:
+    """What tells this version of a file from others; None: nothing does."""
+    marks = {mark: str(entry[mark]) for mark in _MARKS if entry.get(mark) is not None}
+    if not marks:
+        return None
+    return marks | {size: str(entry[size]) for size in _SIZES if size in entry}
+
+
+def _within(
+    names: list[str], there: Mapping[str, Mapping[str, Any]], budget: int | None
+) -> list[str]:
+    """The first files that together stay within the budget."""
+    if budget is None:
+        return names
+    used = 0
+    for place, name in enumerate(names):
+        used += int(there[name].get("size") or 0)
+        if place and used > budget:
+            return names[:place]
+    return names
