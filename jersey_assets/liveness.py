@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import logging
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +24,9 @@ import dagster as dg
 
 PROCESS_TAG = "process_lock"
 _FOLDER = "processes"
+_LOOK_S = 15.0
+
+log = logging.getLogger(__name__)
 
 
 def tie(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -49,6 +56,27 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     for name in gone:
         (folder / name).unlink(missing_ok=True)
     return lost
+
+
+@contextmanager
+def lost_runs_ended(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Ends lost runs in the background, for a run that may wait for what they hold."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(_LOOK_S):
+            try:
+                end_lost_runs(instance)
+            except Exception:  # the run itself must not end over this
+                log.exception("lost runs could not be looked for")
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _folder(instance: dg.DagsterInstance) -> Path:

@@ -5,14 +5,16 @@ asset's config. The resources hand out the rooms' own objects.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import dagster as dg
 import yaml
 from pydantic import Field, PrivateAttr
 
-from jersey_assets.liveness import end_lost_runs, tie
+from jersey_assets.liveness import end_lost_runs, lost_runs_ended, tie
 from jersey_assets.storage.mirror import Mirror
 from jersey_assets.storage.store import Store
 
@@ -83,7 +85,6 @@ class Rooted(dg.ConfigurableResource):
         if context.run is not None and context.instance is not None:
             _refuse_moved_roots(context.run)
             tie(context.instance, context.run.run_id)
-            # Where no daemon runs, nobody else frees what a killed run held.
             end_lost_runs(context.instance)
 
 
@@ -159,10 +160,19 @@ class Artifacts(Rooted):
 
     _published: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Ties the run to this process; it begins with what is published."""
-        super().setup_for_execution(context)
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        """Ties the run to this process; it begins with what is published.
+
+        While it lasts, runs that have lost their process are ended: where no daemon
+        does that, nobody else frees what they hold.
+        """
+        self.setup_for_execution(context)
         self._published = {}
+        with ExitStack() as background:
+            if context.run is not None and context.instance is not None:
+                background.enter_context(lost_runs_ended(context.instance))
+            yield self
 
     def store(self) -> Store:
         """The store, as rooms take it; a run reads what it has itself published."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,9 +17,10 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from jersey_assets import alerts
+from jersey_assets import alerts, liveness
 from jersey_assets.automation import failed_runs, lost_runs
 from jersey_assets.liveness import PROCESS_TAG, end_lost_runs, tie
+from jersey_assets.resources import Artifacts
 from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.store import Store
 from jersey_assets_tests import stopped
@@ -79,6 +81,27 @@ def test_only_runs_without_a_process_are_ended(instance: dg.DagsterInstance) -> 
     ]
     assert statuses == [STATUS.FAILURE, STATUS.CANCELED, STATUS.STARTED]
     assert [path.name for path in folder.iterdir()] == ["held.lock"]
+
+
+def test_where_no_daemon_runs_a_run_ends_the_lost_ones(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "_LOOK_S", 0.05)
+    lost = create_run_for_test(instance, "job", status=STATUS.STARTED)
+
+    @dg.asset
+    def waits(artifacts: Artifacts) -> None:
+        (Path(instance.root_directory) / "processes" / "gone.lock").touch()
+        instance.add_run_tags(lost.run_id, {PROCESS_TAG: "gone.lock"})
+        for _ in range(200):
+            if instance.get_run_by_id(lost.run_id).status is STATUS.FAILURE:
+                return
+            time.sleep(0.05)
+        raise AssertionError("the lost run was not ended")
+
+    resources = {"artifacts": Artifacts(root=str(tmp_path))}
+    monkeypatch.setenv("JERSEY_ARTIFACT_ROOT", str(tmp_path))
+    assert dg.materialize([waits], instance=instance, resources=resources).success
 
 
 HANGS = """
