@@ -304,6 +304,8 @@ def trained_checkpoint(
 
 @dg.asset(
     deps=["validated_annotations", "class_mapping", "trained_checkpoint"],
+    pool="gpu",
+    op_tags=GPU_TAGS,
     group_name=GROUP,
     code_version=code_version("training"),
     kinds={"pytorch", "matplotlib"},

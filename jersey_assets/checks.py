@@ -12,6 +12,7 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
 )
 
+from jersey_assets.assets import GPU_TAGS
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.retraining import last_read
 from jersey_assets.storage.store import Artifact
@@ -124,7 +125,9 @@ def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
             NEWEST: "The training read the annotations that lie there now. Fails where "
             "the sensor has given up on them.",
         },
-    )
+    ),
+    pool="gpu",
+    op_tags=GPU_TAGS,
 )
 @within(OP_HOURS)
 def checkpoint_checks(

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from jersey_assets import assets
+from jersey_assets import assets, checks
 from jersey_assets.definitions import defs
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import Store, walk_provenance
@@ -304,12 +304,17 @@ def test_a_broken_dataset_is_refused_before_anything_is_trained(
     assert materialized(result) == {"validated_annotations", "rejected_annotations"}
 
 
-def test_the_pool_and_tags_of_the_training_op_are_set() -> None:
+def test_whatever_computes_on_the_gpu_is_in_its_pool_and_asks_for_it() -> None:
+    nodes = [
+        assets.trained_checkpoint.op,
+        assets.evaluation_report.op,
+        checks.checkpoint_checks.node_def,
+    ]
+    for node in nodes:
+        assert node.pools == {"gpu"}
+        assert "nvidia.com/gpu" in json.dumps(dict(node.tags))
     graph = defs.resolve_asset_graph()
-    node = graph.get(dg.AssetKey("trained_checkpoint"))
-    assert node.pools == {"gpu"}
-    assert {"gpu", "pytorch"} <= node.kinds
-    assert "nvidia.com/gpu" in json.dumps(dict(assets.trained_checkpoint.op.tags))
+    assert {"gpu", "pytorch"} <= graph.get(dg.AssetKey("trained_checkpoint")).kinds
 
 
 @pytest.mark.parametrize("config", [{"model": "vgg"}, {"epoch": 3}])
