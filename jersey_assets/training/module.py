@@ -89,9 +89,13 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         rest = [p for p in self.model.parameters() if p.ndim <= 1]
+        # How long weights remember counts in epochs: Wang and Aitchison, "How to set
+        # AdamW's weight decay as you scale model and dataset size" (2024).
+        steps = self.steps / self.recipe.epochs
+        decay = self.recipe.weight_decay / (self.recipe.learning_rate * steps)
         optimizer = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": self.recipe.weight_decay},
+                {"params": decayed, "weight_decay": decay},
                 {"params": rest, "weight_decay": 0.0},
             ],
             lr=self.recipe.learning_rate,

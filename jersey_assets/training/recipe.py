@@ -115,7 +115,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     image_size: int = Field(
         64, ge=32, le=512, description="side of the square input, px"
     )
-    epochs: int = Field(50, ge=1, le=10_000, description="passes over the train split")
+    epochs: int = Field(60, ge=1, le=10_000, description="passes over the train split")
     batch_size: int = Field(64, ge=2, le=65_536, description="crops per batch")
     accumulate: int = Field(
         1, ge=1, le=1024, description="batches per optimizer step, gradients averaged"
@@ -124,7 +124,12 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         2e-3, gt=0, le=1, description="AdamW's highest learning rate"
     )
     weight_decay: float = Field(
-        0.05, ge=0, le=1, description="AdamW's decay, not on biases and norms"
+        0.2,
+        ge=0,
+        le=1,
+        description="share of a weight that AdamW's decay takes in an epoch at the "
+        "highest learning rate, whatever batch and dataset; not of biases and norms; "
+        "far less (0.005) for weights that are to be kept",
     )
     warmup: float = Field(
         0.1,
