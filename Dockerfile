@@ -6,7 +6,7 @@ WORKDIR /app
 
 COPY pyproject.toml constraints.txt README.md ./
 COPY jersey_assets ./jersey_assets
-RUN pip install --no-cache-dir -c constraints.txt .
+RUN pip install --no-cache-dir -c constraints.txt '.[s3]'
 
 COPY dagster.yaml workspace.yaml docker-entrypoint.sh ./
 COPY presets ./presets

@@ -23,7 +23,7 @@ READY := .venv/.ready
 HOME_READY := $(DAGSTER_HOME)/dagster.yaml
 
 .PHONY: setup materialize test test-slow ui bench bench-front-door bench-annotations \
-  bench-export bench-faults bench-sensor bench-training clean help
+  bench-export bench-faults bench-predict bench-sensor bench-training clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
@@ -45,9 +45,12 @@ test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800
 
 ui: $(READY) $(HOME_READY) | $(SAMPLE)
+	@cmp -s dagster.yaml "$(HOME_READY)" || \
+	  echo "Note: $(HOME_READY) is not dagster.yaml of this version: compare them"
 	@$(BIN)/python -m jersey_assets.webserver --port $(PORT) --daemon
 
-bench: bench-front-door bench-annotations bench-export bench-training bench-sensor
+bench: bench-front-door bench-annotations bench-export bench-predict bench-training \
+  bench-sensor
 
 bench-front-door: $(READY)
 	$(BIN)/python -m benchmarks.front_door
@@ -65,6 +68,9 @@ bench-faults: $(READY)
 # BENCH_DATA: dataset roots to train on, a drawn one where none is named.
 bench-training: $(READY)
 	$(BIN)/python -m benchmarks.training $(addprefix --data ,$(BENCH_DATA))
+
+bench-predict: $(READY)
+	$(BIN)/python -m benchmarks.predict
 
 # With CHECKPOINT=model.ckpt, what int8 changes on the dataset in DATA as well.
 bench-export: $(READY)

@@ -21,6 +21,8 @@ from jersey_assets.verdict import Verdict
 
 # Also reported by the sensor, when it gives up.
 NEWEST = "trained_on_newest_annotations"
+DIGEST = "artifact_digest"
+"""Metadata of a check's answer: digest of the artifact that it is about."""
 
 _ANSWERS_LOOKED_AT = 20
 _ANSWERED = COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
@@ -42,19 +44,23 @@ def _specs(
     ]
 
 
-def _results(asset: str, verdicts: Iterable[Verdict]) -> CheckResults:
-    """Turns verdicts into results; anything else would be green in silence."""
+def _results(judged: Artifact, verdicts: Iterable[Verdict]) -> CheckResults:
+    """Turns verdicts into results; anything else would be green in silence.
+
+    What was judged is named: Dagster takes an answer for one about the version that
+    was materialized last, which may be another run's.
+    """
     for verdict in verdicts:
         warn = verdict.severity == "warning"
         yield dg.AssetCheckResult(
-            asset_key=asset,
+            asset_key=judged.asset,
             check_name=verdict.name,
             passed=verdict.passed,
             severity=dg.AssetCheckSeverity.WARN
             if warn
             else dg.AssetCheckSeverity.ERROR,
             description=verdict.message,
-            metadata=dict(verdict.facts),
+            metadata={**verdict.facts, DIGEST: judged.digest},
         )
 
 
@@ -84,11 +90,11 @@ def annotation_checks(dataset: Dataset, artifacts: Artifacts) -> CheckResults:
     from jersey_assets.annotations.validation import read_validation
 
     store = artifacts.store()
+    kept = store.require("validated_annotations")
     validation = read_validation(
-        store.require("validated_annotations").folder,
-        store.require("rejected_annotations").folder,
+        kept.folder, store.require("rejected_annotations").folder
     )
-    yield from _results("validated_annotations", verdicts(validation, dataset.rules()))
+    yield from _results(kept, verdicts(validation, dataset.rules()))
 
 
 @dg.multi_asset_check(
@@ -107,9 +113,10 @@ def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
     from jersey_assets.labels.mapping import verdicts
 
     store = artifacts.store()
-    mapping = store.require("class_mapping").json("labels_mapping.json")
+    made = store.require("class_mapping")
+    mapping = made.json("labels_mapping.json")
     table = store.require("validated_annotations").file("annotations.parquet")
-    yield from _results("class_mapping", verdicts(mapping, pd.read_parquet(table)))
+    yield from _results(made, verdicts(mapping, pd.read_parquet(table)))
 
 
 @dg.multi_asset_check(
@@ -151,13 +158,11 @@ def checkpoint_checks(
         dataset.path, rows[rows["split"] == "valid"], mapping, checkpoint.image_size
     )
     summary: dict[str, Any] = trained.json("training.json")
-    yield from _results("trained_checkpoint", verdicts(checkpoint, summary, valid))
+    yield from _results(trained, verdicts(checkpoint, summary, valid))
     read, _ = last_read(context.instance, trained.manifest)
     newest = read == fingerprint(dataset.path).digest
     message = "it did" if newest else "other annotations have landed since it began"
-    yield from _results(
-        "trained_checkpoint", [Verdict(NEWEST, newest, message, "warning")]
-    )
+    yield from _results(trained, [Verdict(NEWEST, newest, message, "warning")])
 
 
 @dg.multi_asset_check(
@@ -182,12 +187,11 @@ def onnx_checks(artifacts: Artifacts) -> CheckResults:
     from jersey_assets.training.checkpoint import load_checkpoint
 
     store = artifacts.store()
-    model = store.require("onnx_model").file("model.onnx")
+    made = store.require("onnx_model")
     weights = store.require("trained_checkpoint").file("model.ckpt")
     mapping = store.require("class_mapping").json("labels_mapping.json")
-    yield from _results(
-        "onnx_model", check_model(model, load_checkpoint(weights), mapping)
-    )
+    checkpoint = load_checkpoint(weights)
+    yield from _results(made, check_model(made.file("model.onnx"), checkpoint, mapping))
 
 
 @dg.multi_asset_check(
@@ -205,8 +209,8 @@ def onnx_checks(artifacts: Artifacts) -> CheckResults:
 def parity_checks(artifacts: Artifacts) -> CheckResults:
     from jersey_assets.export.parity import verdicts
 
-    report = artifacts.store().require("parity_report").json("report.json")
-    yield from _results("parity_report", verdicts(report))
+    made = artifacts.store().require("parity_report")
+    yield from _results(made, verdicts(made.json("report.json")))
 
 
 @dg.multi_asset_check(
@@ -231,7 +235,7 @@ def int8_checks(artifacts: Artifacts) -> CheckResults:
     made = store.require("int8_model")
     mapping = store.require("class_mapping").json("labels_mapping.json")
     found = verdicts(made.file("model.onnx"), made.json("report.json"), mapping)
-    yield from _results("int8_model", found)
+    yield from _results(made, found)
 
 
 CHECKS = [
@@ -286,22 +290,11 @@ def _latest_answer(
     )
     for record in records:
         found = record.event.asset_check_evaluation if record.event else None
+        if found is None:
+            continue
+        judged = found.metadata.get(DIGEST)
         # Another run may have asked about another version meanwhile.
-        if found is not None and _asked_about(instance, found) == digest:
+        if judged is not None and judged.value == digest:
             stops = not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
             return f"failed: {found.description}" if stops else ""
     return "has not run on this version"
-
-
-def _asked_about(
-    instance: dg.DagsterInstance, answer: dg.AssetCheckEvaluation
-) -> str | None:
-    """Digest of the artifact that a check's answer is about."""
-    target = answer.target_materialization_data
-    if target is None:
-        return None
-    wanted = dg.AssetRecordsFilter(answer.asset_key, storage_ids=[target.storage_id])
-    for record in instance.fetch_materializations(wanted, limit=1).records:
-        made = record.asset_materialization
-        return (made.tags or {}).get("dagster/data_version") if made else None
-    return None

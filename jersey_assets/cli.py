@@ -7,9 +7,10 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from pathlib import Path
 
-from jersey_assets.verdict import Verdict
+from jersey_assets.verdict import Verdict, readable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +93,6 @@ def _parser() -> argparse.ArgumentParser:
 def _validate(options: argparse.Namespace) -> int:
     import pandas as pd
 
-    from jersey_assets.annotations.findings import readable
     from jersey_assets.annotations.promises import verdicts
     from jersey_assets.annotations.rules import Rules
     from jersey_assets.annotations.validation import validate
@@ -124,9 +124,12 @@ def _validate(options: argparse.Namespace) -> int:
 
 def _check_onnx(options: argparse.Namespace) -> int:
     from jersey_assets.export.contract import check_model
-    from jersey_assets.training.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(options.checkpoint) if options.checkpoint else None
+    checkpoint = None
+    if options.checkpoint:
+        from jersey_assets.training.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(options.checkpoint)
     labels = _read_mapping(options.labels) if options.labels else None
     verdicts = check_model(options.model, checkpoint, labels)
     _print_verdicts(verdicts)
@@ -137,7 +140,12 @@ def _check_onnx(options: argparse.Namespace) -> int:
                 "name": verdict.name,
                 "passed": verdict.passed,
                 "message": verdict.message,
-                "facts": dict(verdict.facts),
+                "facts": {
+                    name: value
+                    if not isinstance(value, float) or isfinite(value)
+                    else None
+                    for name, value in verdict.facts.items()
+                },
             }
             for verdict in verdicts
         ]
@@ -156,9 +164,8 @@ def _predict(options: argparse.Namespace) -> int:
     from jersey_assets.export.predict import Predictor
 
     for answer in Predictor(options.model).predict(options.images):
-        label = answer.label  # the file's own word, and a terminal obeys what it gets
-        shown = (label if label.isprintable() else ascii(label)) or "(none)"
-        print(f"{answer.image}\t{shown}\t{answer.confidence:.3f}")
+        label = readable(answer.label) or "(none)"
+        print(f"{readable(str(answer.image))}\t{label}\t{answer.confidence:.3f}")
     return 0
 
 
@@ -213,7 +220,8 @@ def _print_verdicts(verdicts: Iterable[Verdict]) -> None:
         word = "pass" if verdict.passed else "FAIL"
         if not verdict.passed and verdict.severity == "warning":
             word = "warn"
-        print(f"{word}  {verdict.name}: {verdict.message}")
+        # A hostile file's own words must not move the cursor to write other lines.
+        print(readable(f"{word}  {verdict.name}: {verdict.message}"))
 
 
 def _progress(line: str) -> None:

@@ -22,6 +22,8 @@ from typing import TextIO
 
 import dagster as dg
 
+from jersey_assets.storage.files import sync
+
 PROCESS_TAG = "process_lock"
 _FOLDER = "processes"
 _LOOK_S = 15.0
@@ -96,6 +98,7 @@ def _own_lock(folder: Path) -> tuple[str, TextIO]:
     file = new.open("w")
     fcntl.flock(file, fcntl.LOCK_EX)
     new.rename(folder / name)  # under its name it is never seen unlocked
+    sync(folder)  # before a run names it: a power cut must leave the file behind
     return name, file
 
 

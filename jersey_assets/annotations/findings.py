@@ -34,18 +34,6 @@ SCHEMA = pa.schema(
 )
 
 
-def readable(text: str) -> str:
-    """Escape what a terminal would obey or hide: file names may hold anything."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
 @dataclass
 class Findings:
     """A growing table of findings.

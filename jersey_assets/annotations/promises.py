@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from jersey_assets.annotations.files import SPLITS
-from jersey_assets.annotations.findings import RESOLVED, readable
+from jersey_assets.annotations.findings import RESOLVED
 from jersey_assets.annotations.results import Validation
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.verdict import Verdict
+from jersey_assets.verdict import Verdict, readable
 
 _SHOWN = 5
 _LABELS_SHOWN = 20

@@ -220,7 +220,7 @@ def _value_faults(seen: Observation, scores: Numbers | None) -> list[str]:
     logits = _scores(seen)
     if logits is None:
         return _unanswered(seen)
-    if logits.ndim != 2 or logits.dtype != np.float32:
+    if logits.ndim != 2 or logits.dtype != np.float32 or not logits.size:
         return [f"{logits.dtype} of shape {logits.shape}; expected float32 [17, n]"]
     if not np.isfinite(logits).all():
         bad = int((~np.isfinite(logits)).any(axis=1).sum())
@@ -290,7 +290,7 @@ def _disguise_faults(logits: Numbers, scores: Numbers | None) -> list[str]:
 
 def _nan_faults(seen: Observation) -> list[str]:
     answer = seen.answers.get("beside_nan")
-    if answer is None or len(answer) != ROWS:
+    if answer is None or answer.shape[:1] != (ROWS,):
         return []  # what went wrong is not NaN's doing, or the batch axis's fault
     if not np.isnan(answer[list(NAN_ROWS)]).all():
         return ["an input of NaN gives scores that are numbers: bad input is hidden"]
@@ -378,9 +378,18 @@ def _reference_scores(
     checkpoint: Checkpoint | None, seen: Observation
 ) -> Numbers | None:
     """The averaged weights' logits for the same rows, in double precision."""
-    if checkpoint is None or _unanswered(seen):
+    if checkpoint is None or _unanswered(seen) or _other_size(seen, checkpoint):
         return None
     return _torch_scores(checkpoint, seen.answers["rows"], raw=False, double=True)
+
+
+def _other_size(seen: Observation, checkpoint: Checkpoint) -> list[str]:
+    """Says so where the model takes crops of a size that the checkpoint does not."""
+    height, width = seen.answers["rows"].shape[2:]
+    size = checkpoint.image_size
+    if (height, width) == (size, size):
+        return []
+    return [f"it takes {height} x {width} px, the checkpoint {size} x {size}"]
 
 
 def _torch_scores(
@@ -402,7 +411,8 @@ def _judge_weights(
     name = "weights_match_checkpoint"
     logits = _scores(seen)
     if averaged is None or logits is None:
-        return _judge(name, _unanswered(seen))
+        faults = _unanswered(seen) or _other_size(seen, checkpoint)
+        return _judge(name, faults)
     if logits.shape != averaged.shape:
         return _judge(name, [f"scores {logits.shape}; expected {averaged.shape}"])
     rows = seen.answers["rows"]

@@ -50,6 +50,8 @@ _PASSES_SCORES = {
 _LINEAR = {"Gemm", "MatMul", "Conv"}
 _AFFINE = {"Add", "Sub", "Mul", "Div"}
 _NORMALIZING = {"Softmax", "LogSoftmax", "Hardmax"}
+# As a hidden layer's activation it is as good as others; between classes it is not.
+_SQUASHING = {"Sigmoid", "HardSigmoid", "Exp"}
 
 
 def find_external_data(model: ModelProto) -> list[str]:
@@ -106,24 +108,31 @@ def find_bad_weights(model: ModelProto) -> list[str]:
 
 
 def int8_share(model: ModelProto) -> float:
-    """The share of the weights' values, 0..1, that have 8 bits; biases left out."""
+    """The share of the weights' values, 0..1, that have 8 bits.
+
+    Biases are left out, and what no operator reads.
+    """
     sizes = {True: 0, False: 0}
+    read = {name for node in _messages(model, NodeProto) for name in node.input}
     for tensor in _messages(model, TensorProto):
-        if len(tensor.dims) > 1:
+        if len(tensor.dims) > 1 and (not tensor.name or tensor.name in read):
             eight = tensor.data_type in (TensorProto.INT8, TensorProto.UINT8)
             sizes[eight] += math.prod(tensor.dims)
     return sizes[True] / max(sum(sizes.values()), 1)
 
 
+def opset(model: ModelProto) -> int:
+    """Version of the standard operators, 0 where there is not one."""
+    versions = [o.version for o in model.opset_import if o.domain in _STANDARD_DOMAINS]
+    return versions[0] if len(versions) == 1 else 0
+
+
 def find_wrong_opset(model: ModelProto) -> list[str]:
     """Says where the standard operators' version is older than guaranteed."""
-    versions = [
-        opset.version
-        for opset in model.opset_import
-        if opset.domain in _STANDARD_DOMAINS
-    ]
-    if len(versions) != 1 or versions[0] < OLDEST_OPSET:
-        return [f"opset {versions}; expected one, at least {OLDEST_OPSET}"]
+    version = opset(model)
+    if version < OLDEST_OPSET:
+        found = f"opset {version}" if version else "no opset, or two of them"
+        return [f"{found}; onnxruntime guarantees {OLDEST_OPSET} and later"]
     return []
 
 
@@ -132,32 +141,65 @@ def find_score_faults(model: ModelProto) -> list[str]:
 
     Walks from the output to its source: past operators that only move scores, or add
     and multiply constants, there must be a linear layer with constant weights, and no
-    normalization right before it.
+    normalization right before it. A square layer may pass on what it is given, class
+    for class: what counts is what comes before it.
     """
     graph = onnx.inliner.inline_local_functions(model).graph
     makers = {name: node for node in graph.node for name in node.output}
     constants = _constants(graph)
-    name, linear = graph.output[0].name, ""
+    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    name, linear, square = graph.output[0].name, False, False
     for _ in range(len(graph.node) + 1):
         node = makers.get(name)
         operator = node.op_type if node else "the input"
         if node is None and linear:
             return []  # quantization hides the ReLUs in its roundings
-        if node is None or (linear and operator in _NORMALIZING):
+        squashes = square and not linear and operator in _SQUASHING
+        if (
+            node is None
+            or squashes
+            or ((linear or square) and _normalizes(node, makers))
+        ):
             return [f"the scores come from {operator}, not from a linear layer"]
         varying = [i for i, v in enumerate(node.input) if v and v not in constants]
-        if operator in _PASSES_SCORES:
+        if operator in _PASSES_SCORES and not _rounds(node):
             name = node.input[0]
         elif operator in _AFFINE | _LINEAR and len(varying) == 1:
             name = node.input[varying[0]]
-            linear = linear or (operator if operator in _LINEAR else "")
+            if operator in _LINEAR:
+                passes_on = any(_is_square(weights.get(v, ())) for v in node.input)
+                linear, square = linear or not passes_on, square or passes_on
         elif linear:
+            return []
+        elif square and len(varying) == 1:
+            name = node.input[varying[0]]
+        elif square and operator != "Div":
             return []
         else:
             return [
                 f"the last operator that computes is {operator}, not a linear layer"
             ]
     return ["the graph runs in a circle"]
+
+
+def _normalizes(node: NodeProto, makers: dict[str, NodeProto]) -> bool:
+    """Whether it makes probabilities, also written out as a quotient."""
+    if node.op_type == "Div":
+        maker = makers.get(node.input[0])
+        return maker is not None and maker.op_type == "Exp"
+    return node.op_type in _NORMALIZING
+
+
+def _rounds(node: NodeProto) -> bool:
+    floats = (
+        *(TensorProto.FLOAT, TensorProto.DOUBLE),
+        *(TensorProto.FLOAT16, TensorProto.BFLOAT16),
+    )
+    return node.op_type == "Cast" and _attribute(node, "to") not in floats
+
+
+def _is_square(dims: tuple[int, ...]) -> bool:
+    return len(dims) > 1 and dims[0] == dims[1] > 1
 
 
 def _constants(graph: GraphProto) -> set[str]:

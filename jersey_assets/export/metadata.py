@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -133,9 +134,11 @@ def _parse(properties: Mapping[str, str], key: str) -> Any:
 def _labels(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise ExportError(f"{PREFIX}labels is not a list of strings")
-    twice = sorted({label for label in value if value.count(label) > 1})
+    twice = [label for label, times in Counter(value).items() if times > 1]
     if not value or twice:
-        raise ExportError(f"{PREFIX}labels is empty or names a label twice: {twice}")
+        raise ExportError(
+            f"{PREFIX}labels is empty or names a label twice: {sorted(twice)[:5]}"
+        )
     return tuple(value)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.onnx"
 LABELS_FILE = "labels_mapping.json"
-# What torch emits without converting; onnxruntime guarantees it since 1.17.
+# What torch emits without converting.
 OPSET = 20
 
 

@@ -12,6 +12,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jersey_assets.export.metadata import ExportError, read_metadata
+
 Array = NDArray[np.float32]
 
 BATCH_SIZES = (1, 2, 3, 5, 17)
 ROWS = max(BATCH_SIZES)
+_MAX_METADATA = 2**20
 # Rows that are replaced by NaN to see what their neighbours do.
 NAN_ROWS = (1, 8)
 
 
 def main() -> None:
     """Notes what can be known of the model on standard input."""
-    memory_bytes, fallback_size = (int(text) for text in sys.argv[1:3])
-    _limit(memory_bytes)
+    memory_bytes, fallback_size, seconds = (int(text) for text in sys.argv[1:4])
+    _limit(memory_bytes, seconds)
     seen: dict[str, Any] = {"faults": [], "score_faults": [], "errors": {}}
     answers: dict[str, Array] = {}
     try:
@@ -42,12 +46,12 @@ def main() -> None:
     Path("seen.json").write_text(json.dumps(seen))
 
 
-def probe_rows(data: bytes, height: int, width: int) -> Array:
-    """Draws network inputs, float32 [17, 3, height, width].
+def probe_rows(data: bytes, height: int, width: int) -> NDArray[np.float64]:
+    """Draws pictures on the 0..1 scale, float64 [17, 3, height, width].
 
-    Smooth and rough noise, flat and striped pictures, in the range that normalized
-    crops have: inputs that light up different parts of a network. The same file is
-    asked the same, but no file can know beforehand what, as its digest is the seed.
+    Smooth and rough noise, flat and striped pictures: inputs that light up different
+    parts of a network. The last two are darker than black and brighter than white. The
+    same file is asked the same, by its digest, and another file something else.
     """
     digest = hashlib.sha256(data).digest()
     draw = np.random.default_rng(int.from_bytes(digest, "big"))
@@ -60,11 +64,25 @@ def probe_rows(data: bytes, height: int, width: int) -> Array:
     rows[12] = np.linspace(0, 1, height)[:, None]
     rows[13] = np.arange(width) % 2
     rows[14] = (np.arange(width) // 4 + np.arange(height)[:, None] // 4) % 2
-    rows[15], rows[16] = 0, 1
-    return ((rows - 0.45) / 0.25).astype(np.float32)
+    rows[15], rows[16] = -0.5, 1.5
+    return rows
 
 
-def _limit(memory_bytes: int) -> None:
+def _normalized(rows: NDArray[np.float64], properties: dict[str, str]) -> Array:
+    """Network inputs, normalized as the model's own metadata asks for."""
+    mean: tuple[float, ...] = (0.45, 0.45, 0.45)
+    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    with suppress(ExportError):
+        metadata = read_metadata(properties)
+        mean, std = metadata.mean, metadata.std
+    shift, scale = np.reshape(mean, (3, 1, 1)), np.reshape(std, (3, 1, 1))
+    inputs: Array = ((rows - shift) / scale).astype(np.float32)
+    return inputs
+
+
+def _limit(memory_bytes: int, seconds: int) -> None:
+    # Whoever started this ends it after its time, unless it was itself killed.
+    resource.setrlimit(resource.RLIMIT_CPU, (2 * seconds, 2 * seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -87,13 +105,20 @@ def _observe(
     inputs, outputs = session.get_inputs(), session.get_outputs()
     seen["inputs"] = [[i.name, i.type, i.shape] for i in inputs]
     seen["outputs"] = [[o.name, o.type, o.shape] for o in outputs]
-    seen["properties"] = session.get_modelmeta().custom_metadata_map
+    properties = session.get_modelmeta().custom_metadata_map
+    length = sum(map(len, properties.values()))
+    if length > _MAX_METADATA:
+        seen["faults"].append(
+            f"{length} characters of metadata; at most {_MAX_METADATA}"
+        )
+        return
+    seen["properties"] = properties
     if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
         return
     said = seen["properties"].get("jersey.image_size", "")
     size = int(said) if said in map(str, range(1, 1025)) else fallback_size
     sides = [s if isinstance(s, int) else size for s in inputs[0].shape[2:]]
-    rows = probe_rows(data, *sides)
+    rows = _normalized(probe_rows(data, *sides), properties)
     answers["rows"] = rows
 
     def answer(batch: Array) -> Array:
@@ -116,18 +141,17 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
     except Exception:  # protobuf's DecodeError is typed nowhere
         seen["faults"].append("not an ONNX file")
         return False
-    seen["ir_version"] = model.ir_version
-    seen["opset"] = max((o.version for o in model.opset_import), default=0)
+    seen["opset"] = graph.opset(model)
     unsafe = graph.find_external_data(model) + graph.find_foreign_operators(model)
     seen["faults"] += unsafe
     if unsafe:
         return False
+    seen["faults"] += graph.find_wrong_opset(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # checker, inference and protobuf have their own each
         seen["faults"].append(f"onnx.checker: {_short(error)}")
         return False
-    seen["faults"] += graph.find_wrong_opset(model)
     seen["faults"] += graph.find_training_operators(model)
     seen["faults"] += graph.find_bad_weights(model)
     seen["score_faults"] = graph.find_score_faults(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -50,9 +51,10 @@ def onnx_scorer(session: Any) -> Scorer:
 def torch_scorer(network: torch.nn.Module, *, double: bool = False) -> Scorer:
     """Scores in PyTorch, float32 or float64."""
     dtype = torch.float64 if double else torch.float32
+    if double:
+        network = copy.deepcopy(network).double()
 
     def score(batch: NDArray[Any]) -> Numbers:
-        network.to(dtype)
         with torch.inference_mode():
             logits: Numbers = network(torch.from_numpy(batch).to(dtype)).numpy()
         return logits

@@ -8,6 +8,7 @@ child runs as the same user.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 import subprocess
@@ -98,6 +99,7 @@ def _run_child(
 ) -> Observation:
     command = [sys.executable, "-P", "-m", "jersey_assets.export.probe"]
     command += [str(limits.memory_bytes), str(image_size)]
+    command += [str(math.ceil(limits.seconds))]
     try:
         with (folder / "errors").open("wb") as errors:
             done = subprocess.run(

@@ -17,6 +17,8 @@ from jersey_assets.verdict import Verdict
 
 # Chance of refusing a model that is as good as the current one.
 SIGNIFICANCE = 0.05
+# With fewer, hardly any model could be told to be worse.
+MIN_CROPS = 20
 
 
 class ReleaseError(RuntimeError):
@@ -54,6 +56,14 @@ def judge(
         )
     table = pd.read_parquet(candidate.annotations.file("annotations.parquet"))
     rows = table[table["split"] == evaluation_split(table)]
+    if len(rows) < MIN_CROPS:
+        return Verdict(
+            "not_worse_than_current",
+            False,
+            f"not published, {release.version} stays: {len(rows)} crops of "
+            f"{evaluation_split(table)} are too few to tell a worse model by; "
+            f"annotate at least {MIN_CROPS}",
+        )
     new = _right_answers(candidate.onnx_model, rows, root)
     old = _right_answers(release, rows, root)
     lost = sum(b and not a for a, b in zip(new, old, strict=True))

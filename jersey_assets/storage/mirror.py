@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -20,7 +21,7 @@ from typing import Any
 
 import fsspec
 
-from jersey_assets.storage.files import cache_folder, replace_file
+from jersey_assets.storage.files import cache_folder, replace_file, sync
 from jersey_assets.storage.lock import one_at_a_time
 
 _BATCH = 256
@@ -61,7 +62,7 @@ class Mirror:
 
         Args:
             only: pattern of the file names to look at; others stay as they are.
-            budget_bytes: how much one call may fetch, the first file always.
+            budget_bytes: how much one call may fetch.
             say: called with a line of progress every few hundred files.
 
         Raises:
@@ -81,9 +82,14 @@ class Mirror:
                 for name, entry in there.items()
                 if _marks(entry) is None
                 or here.get(name) != _marks(entry)
-                or not self._local(name).is_file()
+                or not self._is_whole(name, entry)
             ]
             now = _within(wanted, there, budget_bytes)
+            if wanted and not now:
+                raise MirrorError(
+                    f"{self.url}/{wanted[0]} has {there[wanted[0]]['size']:,} bytes; "
+                    f"at most {budget_bytes:,} are fetched to look at it"
+                )
             for start in range(0, len(now), _BATCH):
                 batch = now[start : start + _BATCH]
                 self._fetch(batch, there)
@@ -105,6 +111,14 @@ class Mirror:
     def _local(self, name: str) -> Path:
         return self.folder / name
 
+    def _is_whole(self, name: str, entry: Mapping[str, Any]) -> bool:
+        try:
+            there = self._local(name).lstat()
+        except OSError:
+            return False
+        size = entry.get("size")
+        return stat.S_ISREG(there.st_mode) and size in (None, there.st_size)
+
     def _located(self) -> tuple[Any, str]:
         try:
             fs, base = fsspec.url_to_fs(self.url)
@@ -121,7 +135,12 @@ class Mirror:
             raise MirrorError(
                 f"{self.url} cannot be listed: {type(error).__name__}: {error}"
             ) from error
-        names = {path[len(base) :].lstrip("/"): path for path in found}
+        names = {
+            path[len(base) :].lstrip("/"): path
+            for path, entry in found.items()
+            # Object stores' consoles make a folder as an empty object.
+            if entry.get("size") or not path.endswith("/")
+        }
         if not any(names):
             raise MirrorError(f"{self.url} holds no files, or is not there")
         for name in names:
@@ -158,13 +177,27 @@ class Mirror:
                 size = there[name].get("size")
                 if size not in (None, part.stat().st_size):
                     raise OSError(f"{name} came without its end, or has just changed")
-                self._local(name).parent.mkdir(parents=True, exist_ok=True)
+                sync(part)
+                self._make_way(name)
                 os.replace(part, self._local(name))
         except Exception as error:
+            which = f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
             raise MirrorError(
-                f"{self.url}: {names[0]} and {len(names) - 1} more cannot be fetched: "
+                f"{self.url}: {which} cannot be fetched: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _make_way(self, name: str) -> None:
+        """Removes what has become a folder from a file, or a file from a folder."""
+        target = self._local(name)
+        if target.is_dir():
+            shutil.rmtree(target)
+        for parent in target.relative_to(self.folder).parents:
+            if (self.folder / parent).is_file():
+                (self.folder / parent).unlink()
+        target.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _marks(entry: Mapping[str, Any]) -> dict[str, str] | None:
@@ -184,6 +217,6 @@ def _within(
     used = 0
     for place, name in enumerate(names):
         used += int(there[name].get("size") or 0)
-        if place and used > budget:
+        if used > budget:
             return names[:place]
     return names

@@ -280,6 +280,11 @@ class _Job:
 
 def _precision(recipe: Recipe) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
     """The recipe's arithmetic, `auto` decided by the processor that will train."""
+    if recipe.precision == "16-mixed" and not torch.cuda.is_available():
+        raise TrainingError(
+            "precision: 16-mixed needs a GPU, and PyTorch sees none here; set auto or "
+            "bf16-mixed"
+        )
     if recipe.precision != "auto":
         return recipe.precision
     if torch.cuda.is_available():

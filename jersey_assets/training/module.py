@@ -41,7 +41,9 @@ class TrainingModule(pl.LightningModule):
         self.model = network.to(memory_format=torch.channels_last)
         self.loss = ClassificationLoss(recipe, class_weights)
         top5 = min(5, num_classes)
-        self.train_loss, self.valid_loss = MeanMetric(), MeanMetric()
+        # Looking for NaN would make a GPU wait; a loss of NaN ends the training anyway.
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.valid_loss = MeanMetric()
         self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
         self.valid_top1 = MulticlassAccuracy(num_classes, average="micro")
         self.valid_confusion = MulticlassConfusionMatrix(num_classes)
@@ -92,7 +94,8 @@ class TrainingModule(pl.LightningModule):
         # How long weights remember counts in epochs: Wang and Aitchison, "How to set
         # AdamW's weight decay as you scale model and dataset size" (2024).
         steps = self.steps / self.recipe.epochs
-        decay = self.recipe.weight_decay / (self.recipe.learning_rate * steps)
+        share = -math.expm1(math.log1p(-self.recipe.decay) / steps)
+        decay = share / self.recipe.learning_rate
         optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": decay},

@@ -123,13 +123,13 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(
         2e-3, gt=0, le=1, description="AdamW's highest learning rate"
     )
-    weight_decay: float = Field(
-        0.2,
+    weight_decay: float | None = Field(
+        None,
         ge=0,
-        le=1,
+        lt=1,
         description="share of a weight that AdamW's decay takes in an epoch at the "
-        "highest learning rate, whatever batch and dataset; not of biases and norms; "
-        "far less (0.005) for weights that are to be kept",
+        "highest learning rate, whatever batch and dataset; not of biases and norms. "
+        "Left out: 0.18, or 0.005 where weights are given, to keep them",
     )
     warmup: float = Field(
         0.1,
@@ -207,6 +207,13 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     augmentation: Augmentation = Field(
         default=Augmentation(), description="what is done to training crops"
     )
+
+    @property
+    def decay(self) -> float:
+        """The weight decay that applies."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 0.18 if self.weights == "none" else 0.005
 
     @model_validator(mode="after")
     def _refuse_what_contradicts(self) -> Self:

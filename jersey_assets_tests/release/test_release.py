@@ -16,6 +16,7 @@ import pytest
 
 from jersey_assets.assets import ASSETS
 from jersey_assets.checks import CHECKS
+from jersey_assets.release import gate
 from jersey_assets.release.bundle import Candidate, model_card, write_bundle
 from jersey_assets.release.gate import ReleaseError, check_provenance, judge, mcnemar
 from jersey_assets.release.history import (
@@ -278,3 +279,15 @@ def test_a_broken_parity_report_is_not_released(
 )
 def test_mcnemar_is_the_exact_binomial_tail(lost: int, won: int, chance: float) -> None:
     assert mcnemar(lost, won) == pytest.approx(chance)
+
+
+def test_a_handful_of_crops_is_no_proof(
+    store: Store,
+    candidate: Candidate,
+    rendered: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "MIN_CROPS", 41)
+    verdict = judge(candidate, store.require("released_model"), store, rendered)
+    assert not verdict.passed
+    assert "40 crops of test are too few" in verdict.message

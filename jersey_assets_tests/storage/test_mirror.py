@@ -72,18 +72,50 @@ def test_a_look_at_some_names_leaves_the_others_alone(url: str) -> None:
 
 
 def test_one_call_fetches_no_more_than_its_budget(url: str) -> None:
-    put(url, "train/b.jsonl", b"x" * 100)
+    put(url, "train/b.jsonl", b"x" * 48)
     mirror = Mirror(url)
     with pytest.raises(MirrorError, match=r"1 of 2 files of .* still to be fetched"):
         mirror.refresh("*.jsonl", budget_bytes=50)
     mirror.refresh("*.jsonl", budget_bytes=50)
     assert len(copied(mirror)) == 2
+    put(url, "train/c.jsonl", b"x" * 51)
+    with pytest.raises(MirrorError, match=r"c\.jsonl has 51 bytes; at most 50 are"):
+        mirror.refresh("*.jsonl", budget_bytes=50)
+    assert len(copied(mirror)) == 2
 
 
-def test_a_lost_copy_is_fetched_again(url: str) -> None:
+def test_a_file_may_become_a_folder_and_a_folder_a_file(url: str) -> None:
+    fs, base = fsspec.url_to_fs(url)
+    put(url, "train/x", b"file")
     mirror = Mirror(url)
     mirror.refresh()
-    (mirror.folder / "train/a.png").unlink()
+    fs.rm(f"{base}/train/x")
+    put(url, "train/x/y.jsonl", b"inside")
+    mirror.refresh("*.jsonl")
+    assert copied(mirror)["train/x/y.jsonl"] == b"inside"
+    fs.rm(f"{base}/train/x", recursive=True)
+    put(url, "train/x", b"file again")
+    mirror.refresh()
+    assert copied(mirror)["train/x"] == b"file again"
+
+
+def test_folders_made_in_a_console_are_no_files(bucket: str, tmp_path: Path) -> None:
+    for folder in ("data/", "data/train/"):
+        fsspec.filesystem("s3").call_s3(
+            "put_object", Bucket=bucket.removeprefix("s3://"), Key=folder, Body=b""
+        )
+    put(f"{bucket}/data", "train/a.jsonl", b"x")
+    mirror = Mirror(f"{bucket}/data")
+    mirror.refresh()
+    assert copied(mirror) == {"train/a.jsonl": b"x"}
+
+
+@pytest.mark.parametrize("how", ["gone", "cut"])
+def test_a_lost_copy_is_fetched_again(url: str, how: str) -> None:
+    mirror = Mirror(url)
+    mirror.refresh()
+    file = mirror.folder / "train/a.png"
+    file.unlink() if how == "gone" else file.write_bytes(b"")
     mirror.refresh()
     assert copied(mirror)["train/a.png"] == b"png"
 

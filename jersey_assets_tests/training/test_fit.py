@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from jersey_assets.training.crops import Crops
 from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.promises import verdicts
 from jersey_assets.training.recipe import Augmentation, Recipe
 from jersey_assets_tests.training.conftest import STATISTICS, quick_fit
@@ -157,3 +159,41 @@ def test_always_answering_one_label_is_warned_of(
 def test_the_statistics_are_in_the_checkpoint(training: Training) -> None:
     assert list(training.checkpoint.mean) == STATISTICS["mean"]
     assert list(training.checkpoint.std) == STATISTICS["std"]
+
+
+def test_arithmetic_that_only_a_gpu_has_is_refused_without_one(
+    labels: list[str], train: Crops, valid: Crops
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(TrainingError, match="16-mixed needs a GPU"):
+        quick_fit(labels, train, valid, precision="16-mixed")
+
+
+@pytest.mark.parametrize(("batches", "accumulate"), [(1, 1), (7, 1), (7, 3)])
+def test_an_epoch_of_decay_takes_the_share_that_the_recipe_names(
+    batches: int, accumulate: int
+) -> None:
+    recipe = Recipe(weight_decay=0.3, warmup=0, accumulate=accumulate, epochs=1)
+    zeros = (0.0, 0.0, 0.0)
+    module = TrainingModule(recipe, ["1", "2"], zeros, zeros, batches, torch.ones(2))
+    module.trainer = pl.Trainer(accelerator="cpu", logger=False)
+    (optimizer,), _ = module.configure_optimizers()
+    weight = module.model.head.weight
+    before = weight.detach().clone()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    for _ in range(module.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate
+        optimizer.step()
+    torch.testing.assert_close(weight.detach(), 0.7 * before)
+
+
+@pytest.mark.parametrize(("weights", "decay"), [("none", 0.18), ("mine", 0.005)])
+def test_given_weights_are_kept_where_no_decay_is_named(
+    weights: str, decay: float
+) -> None:
+    assert Recipe(weights=weights).decay == decay
+    assert Recipe(weights=weights, weight_decay=0.1).decay == 0.1

@@ -27,7 +27,7 @@ REST = (LOGITS, BATCH, WEIGHTS, MAPPING)
 OUTSIDE = "lies outside the file"
 
 
-@broken(GRAPH, "")
+@broken(GRAPH, "no opset, or two of them")
 def empty_file(model):
     return b""
 
@@ -128,13 +128,13 @@ def an_operator_that_does_not_exist(model):
     return after_logits(model, node("Sofmax", ["raw"], "logits"))
 
 
-@broken(GRAPH, "")
+@broken(GRAPH, "official support for domain ai.onnx is till opset")
 def an_opset_of_the_future(model):
     model.opset_import[0].version = 99
     return model
 
 
-@broken(GRAPH, "")
+@broken(GRAPH, "opset 6; onnxruntime guarantees 7 and later")
 def an_opset_of_the_past(model):
     model.opset_import[0].version = 6
     return model
@@ -146,9 +146,15 @@ def no_opset(model):
     return model
 
 
-@broken(GRAPH, "")
+@broken(GRAPH, "ir_version 99 is higher")
 def a_format_of_the_future(model):
     model.ir_version = 99
+    return model
+
+
+@broken(GRAPH, "characters of metadata; at most")
+def a_million_labels(model):
+    set_property(model, "jersey.labels", [str(n) for n in range(1_000_000)])
     return model
 
 

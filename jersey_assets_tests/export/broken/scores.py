@@ -247,3 +247,58 @@ def class_numbers_instead_of_scores(model):
     set_shape(model.graph.output[0], "batch", 1)
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     return after_logits(model, node("ArgMax", ["raw"], "logits", axis=1, keepdims=1))
+
+
+@broken(LOGITS, "come from Div", *REST)
+def softmax_written_out_and_scaled(model):
+    axes = constant(model, "class_axis", [1], np.int64)
+    scale = constant(model, "scale", 100 * np.eye(11))
+    middle = constant(model, "middle", 50)
+    return after_logits(
+        model,
+        node("Exp", ["raw"], "powers"),
+        node("ReduceSum", ["powers", axes], "total"),
+        node("Div", ["powers", "total"], "chances"),
+        node("MatMul", ["chances", scale], "scaled"),
+        node("Sub", ["scaled", middle], "logits"),
+    )
+
+
+@broken(LOGITS, "come from Softmax", *REST)
+def softmax_behind_a_relu_and_a_square_layer(model):
+    weights = constant(model, "scaled_eye", 40 * np.eye(11) - 3)
+    return after_logits(
+        model,
+        node("Softmax", ["raw"], "chances", axis=1),
+        node("Relu", ["chances"], "positive"),
+        node("MatMul", ["positive", weights], "logits"),
+    )
+
+
+@broken(LOGITS, "come from Sigmoid", *REST)
+def sigmoid_before_a_square_layer(model):
+    weights = constant(model, "scaled_eye", 40 * np.eye(11) - 3)
+    return after_logits(
+        model,
+        node("Sigmoid", ["raw"], "chances"),
+        node("MatMul", ["chances", weights], "logits"),
+    )
+
+
+@broken(LOGITS, "the last operator that computes is Cast", *REST)
+def scores_rounded_to_whole_numbers(model):
+    scale = constant(model, "scale", 10)
+    return after_logits(
+        model,
+        node("Mul", ["raw", scale], "scaled"),
+        node("Cast", ["scaled"], "whole", to=TensorProto.INT32),
+        node("Cast", ["whole"], "logits", to=TensorProto.FLOAT),
+    )
+
+
+@broken(LOGITS, "of shape (17, 0)")
+def no_scores(model):
+    starts, ends = (constant(model, name, [0], np.int64) for name in ("from", "to"))
+    axes = constant(model, "class_axis", [1], np.int64)
+    set_shape(model.graph.output[0], "batch", 0)
+    return after_logits(model, node("Slice", ["raw", starts, ends, axes], "logits"))

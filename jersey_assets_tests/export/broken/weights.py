@@ -23,6 +23,7 @@ from jersey_assets_tests.export.broken.surgery import (
     change,
     constant,
     node,
+    set_shape,
     tensor,
 )
 from jersey_assets_tests.export.conftest import PROVENANCE, set_property
@@ -201,3 +202,19 @@ def rounded(model, dtype):
             short = values.astype(dtype).astype(np.float32)
         change(model, name, lambda _, short=short: short)
     return model
+
+
+@broken(WEIGHTS, AWAY, *REST)
+def bright_and_dark_crops_cut_off(model):
+    low, high = constant(model, "low", -2.2), constant(model, "high", 2.3)
+    return before_input(model, node("Clip", ["input", low, high], "prepared"))
+
+
+@broken(WEIGHTS, "it takes 48 x 48 px, the checkpoint 32 x 32")
+def crops_of_another_size(model):
+    set_shape(model.graph.input[0], "batch", 3, 48, 48)
+    set_property(model, "jersey.image_size", 48)
+    sizes = constant(model, "sizes", [1, 1, 2 / 3, 2 / 3])
+    return before_input(
+        model, node("Resize", ["input", "", sizes], "prepared", mode="linear")
+    )
