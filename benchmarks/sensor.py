@@ -59,10 +59,12 @@ def measure(folder: Path, number: int) -> str:
 
     def tick(instance: dg.DagsterInstance) -> float:
         nonlocal cursor
-        context = dg.build_sensor_context(instance, cursor=cursor, resources=resources)
-        start = time.perf_counter()
-        result = new_annotations.evaluate_tick(context)
-        seconds = time.perf_counter() - start
+        with dg.build_sensor_context(
+            instance, cursor=cursor, resources=resources
+        ) as context:
+            start = time.perf_counter()
+            result = new_annotations.evaluate_tick(context)
+            seconds = time.perf_counter() - start
         assert not result.run_requests
         cursor = result.cursor
         return seconds

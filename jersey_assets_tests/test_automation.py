@@ -46,10 +46,10 @@ class Sensor:
             "artifacts": Artifacts(root=str(self.artifacts)),
             "retraining": Retraining(**self.settings),
         }
-        context = dg.build_sensor_context(
+        with dg.build_sensor_context(
             self.instance, cursor=self.cursor, resources=resources
-        )
-        data = new_annotations.evaluate_tick(context)
+        ) as context:
+            data = new_annotations.evaluate_tick(context)
         self.cursor = data.cursor or self.cursor
         self.says = data.skip_message or ""
         for event in data.asset_events:

@@ -243,6 +243,7 @@ def test_a_crop_replaced_behind_the_same_annotations_is_seen(
     assert Store(str(artifacts)).require("validated_annotations") != before
 
 
+@pytest.mark.slow
 def test_a_label_that_the_evaluated_split_lacks_is_reported_as_such(
     data: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_full_disk_in_the_training_ends_in_the_same_weights_after_a_pause(
         assert torch.equal(value, trained(tmp_path).state_dict[name])
 
 
+@pytest.mark.slow
 def test_what_would_fail_again_is_not_tried_again(
     rendered: Path,
     tmp_path: Path,

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from jersey_assets.training.errors import Interrupted, TrainingError
 
@@ -44,7 +45,8 @@ def train_together(
 
     Raises:
         Interrupted: SIGTERM or SIGINT came; the processes were told, and saved.
-        TrainingError: a process failed; the others were ended.
+        TrainingError: it cannot be done, for a reason that the next time would give.
+        RuntimeError: a process failed or was killed; the others were ended.
     """
     if torch.cuda.is_available() and torch.cuda.device_count() < devices:
         raise TrainingError(
@@ -93,7 +95,7 @@ def _receive(
         if process.exitcode == -signal.SIGTERM and forwarded:
             raise Interrupted("training was interrupted before it had begun") from None
         if process.exitcode:
-            raise TrainingError(
+            raise RuntimeError(
                 f"training process {rank} of {len(processes)} ended with exit code "
                 f"{process.exitcode} (-9: killed, as a lack of memory does); the next "
                 "run goes on from the last save"
@@ -153,6 +155,8 @@ def _work(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+    # Set when Lightning is imported, which was before the lines above.
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]
     if rank == 0:
         logger = logging.getLogger("jersey_assets")
         logger.setLevel(logging.INFO)
@@ -162,6 +166,7 @@ def _work(
     except TrainingError as error:
         writer.send(error)
     except Exception:
+        # No TrainingError: a machine's fault, after which a retry may go on.
         writer.send(
-            TrainingError(f"a training process failed:\n{traceback.format_exc()}")
+            RuntimeError(f"a training process failed:\n{traceback.format_exc()}")
         )

@@ -54,6 +54,7 @@ def test_no_hashes_have_no_pairs() -> None:
     assert found_pairs(none, np.ones(3, np.uint64)) == set()
 
 
+@pytest.mark.slow
 def test_a_crowd_costs_no_comparison_of_all_pairs() -> None:
     rng = np.random.default_rng(0)
     crowd = np.uint64(1) << rng.integers(0, 64, (2, 60_000)).astype(np.uint64)
