@@ -134,7 +134,9 @@ def confusion_matrix(
     right = np.eye(size, dtype=bool)[..., None]
     # One mistake among many must still be seen, so mistakes darken faster.
     pixels = np.where(right, _RIGHT(shares), _WRONG(np.sqrt(shares)))
-    side = 2.0 + 0.25 * max(size, 10)
+    # Inches: as wide as the dialog in which Dagster shows it, while digits can be read.
+    cell = max(0.15, min(0.25, 8.5 / size))
+    side = 2.0 + cell * max(size, 10)
     figure = Figure(figsize=(side, side))
     axes = figure.subplots()
     axes.imshow(pixels, interpolation="nearest")
@@ -147,7 +149,7 @@ def confusion_matrix(
             f"{int(matrix[row, column])}",
             ha="center",
             va="center",
-            fontsize=7,
+            fontsize=28 * cell,
             color="white" if dark else INK,
         )
     names = [show_label(label) for label in labels]
