@@ -102,6 +102,21 @@ def test_an_equal_model_is_published(
     assert verdict.facts["only_current_right"] == 0
 
 
+@pytest.mark.slow
+def test_an_equal_model_of_another_training_becomes_the_release(
+    store: Store, rendered: Path, instance: dg.DagsterInstance
+) -> None:
+    before = store.require("released_model")
+    recipe = GOOD_RECIPE | {"confusion_every": 7}  # another recipe, the same weights
+    result = run_graph(rendered, Path(store.root), instance, recipe=recipe)
+    assert result.success
+    found = check_results(result)["released_model", "not_worse_than_current"]
+    assert found.passed
+    assert found.metadata["current_version"].value == before.version
+    assert found.metadata["new_right"].value == found.metadata["current_right"].value
+    assert store.require("released_model").version > before.version
+
+
 @pytest.fixture
 def other_release(store: Store, candidate: Candidate) -> Artifact:
     """A release of the same files, made from other weights."""
