@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -75,7 +76,9 @@ class Mirror:
             here = self._noted()
             for name in [name for name in here if fnmatch(name, only)]:
                 if name not in there:
-                    self._local(name).unlink(missing_ok=True)
+                    # What was a file may have become a folder for others.
+                    with suppress(IsADirectoryError, NotADirectoryError):
+                        self._local(name).unlink(missing_ok=True)
                     del here[name]
             wanted = [
                 name
