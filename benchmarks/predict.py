@@ -18,14 +18,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from jersey_assets.export.metadata import Provenance
+from benchmarks.export import NOBODY, random_checkpoint
 from jersey_assets.export.onnx_model import MODEL_FILE, export_onnx
 from jersey_assets.rendering.dataset import LABELS, render_dataset
-from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.model import build_model
-from jersey_assets.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 NEEDS = ("numpy", "onnxruntime", "pillow")
@@ -44,21 +39,7 @@ def environment(folder: Path) -> Path:
 
 def model_file(folder: Path) -> Path:
     """Exports the default network with random weights."""
-    labels, recipe = tuple(sorted(LABELS)), Recipe()
-    weights = build_model(recipe, labels).state_dict()
-    checkpoint = Checkpoint(
-        recipe=recipe,
-        labels=labels,
-        mean=(0.45, 0.45, 0.45),
-        std=(0.25, 0.25, 0.25),
-        ema_step=0,
-        valid_top1=0.0,
-        valid_loss=0.0,
-        state_dict=weights,
-        raw_state_dict=weights,
-        sha256="0" * 64,
-    )
-    export_onnx(checkpoint, folder, Provenance(*["benchmark"] * 4))
+    export_onnx(random_checkpoint("jerseynet"), folder, NOBODY)
     return folder / MODEL_FILE
 
 
@@ -71,7 +52,6 @@ def seconds(command: Sequence[object]) -> float:
 
 def main() -> None:
     """Prints the medians and their ratio."""
-    torch.manual_seed(0)
     with tempfile.TemporaryDirectory(prefix="jersey-predict-") as temporary:
         folder = Path(temporary)
         binaries = environment(folder / "venv")

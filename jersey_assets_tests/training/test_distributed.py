@@ -21,7 +21,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-FLOAT32 = {"precision": "32-true"}
+# Strong decay leaves so few steps' weights small enough for rounding to decide a crop.
+FLOAT32 = {"precision": "32-true", "weight_decay": 0.005}
 
 
 def assert_close(two: Training, one: Training) -> None:
@@ -35,12 +36,9 @@ def assert_close(two: Training, one: Training) -> None:
         # Of all together: Adam divides by a gradient's own size, so that where that is
         # nearly 0 rounding alone decides a step.
         assert (theirs - ours).norm() < 2e-3 * ours.norm()
-    # Rounding may decide how one of the few crops is read, and moves the loss little.
-    allowed = {"loss": {"rel": 1e-3}, "top1": {"abs": 0.05}}
     for column in ("train_loss", "train_top1", "valid_loss", "valid_top1"):
         values = one.history[column].tolist()
-        close = pytest.approx(values, **allowed[column.partition("_")[2]])
-        assert two.history[column].tolist() == close
+        assert two.history[column].tolist() == pytest.approx(values, rel=1e-3)
     first = one.history["train_loss"][0]
     assert two.history["train_loss"][0] == pytest.approx(first, rel=1e-5)
 
@@ -78,8 +76,9 @@ def test_when_one_process_dies_the_training_fails_and_nothing_is_left_running() 
     def kill_one(epoch: Epoch, epochs: int) -> None:
         multiprocessing.active_children()[1].kill()
 
-    with pytest.raises(RuntimeError, match=r"exit code -9|failed"):
+    with pytest.raises(RuntimeError, match=r"exit code -9|failed") as caught:
         tiny_fit(None, report=kill_one, epochs=1000, devices=2)
+    assert not isinstance(caught.value, TrainingError)  # a retry may go on
     assert not multiprocessing.active_children()
 
 
