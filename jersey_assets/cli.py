@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 
-from jersey_assets.verdict import Verdict, readable
+from jersey_assets.text import readable
+from jersey_assets.verdict import Verdict
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,15 +28,3 @@ class Verdict:
     message: str
     severity: Literal["error", "warning"] = "error"
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def readable(text: str) -> str:
-    """Escapes what a terminal would obey or hide: names may hold anything."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )

@@ -17,9 +17,7 @@ from typing import Any
 import msgspec
 
 from jersey_assets.annotations.rules import Rules
-
-SHOWN_CHARACTERS = 80
-"""Longest piece of an offending value that a finding shows."""
+from jersey_assets.text import SHOWN_CHARACTERS, shorten
 
 BLANK = b" \t\r"
 """A line of these alone is blank and no row; JSON knows no other white space."""
@@ -106,12 +104,6 @@ def parse_line(line: bytes, rules: Rules) -> Line:
             )
         )
     return _check_fields(row, line, re.compile(rules.label_pattern, re.ASCII))
-
-
-def shorten(text: str) -> str:
-    """Cut a value to a readable length; what UTF-8 cannot hold is escaped."""
-    cut = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
-    return cut.encode("utf-8", "backslashreplace").decode()
 
 
 def label_fault(label: str, pattern: re.Pattern[str]) -> Fault | None:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from jersey_assets.annotations import leakage
 from jersey_assets.annotations.files import SPLIT_FOLDERS, SPLITS
 from jersey_assets.annotations.findings import RESOLVED
-from jersey_assets.annotations.jsonl import Fault, shorten
+from jersey_assets.annotations.jsonl import Fault
 from jersey_assets.annotations.ledger import Ledger
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
+from jersey_assets.text import shorten
 
 _LEADING_ZERO = re.compile("0+[1-9][0-9]*")
 _NAMED = 3

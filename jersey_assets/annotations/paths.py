@@ -11,7 +11,8 @@ import posixpath
 import re
 from collections.abc import Sequence
 
-from jersey_assets.annotations.jsonl import Fault, shorten
+from jersey_assets.annotations.jsonl import Fault
+from jersey_assets.text import shorten
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://|(data|file|http|https|s3|gs):", re.I)
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")

@@ -14,7 +14,8 @@ from jersey_assets.annotations.files import SPLITS
 from jersey_assets.annotations.findings import RESOLVED
 from jersey_assets.annotations.results import Validation
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.verdict import Verdict, readable
+from jersey_assets.text import readable
+from jersey_assets.verdict import Verdict
 
 _SHOWN = 5
 _LABELS_SHOWN = 20
