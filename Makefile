@@ -8,32 +8,35 @@ DATA := $(or $(JERSEY_DATA_ROOT),data/sample)
 endif
 PORT ?= 3000
 
-# A URL stays as it is; a path is the same path for whatever runs elsewhere.
-export JERSEY_DATA_ROOT := $(if $(findstring ://,$(DATA)),$(DATA),$(abspath $(DATA)))
+# A URL stays as it is; a path is the same path for whatever runs elsewhere. Paths may
+# hold spaces, which make's own functions and targets do not bear.
+export JERSEY_DATA_ROOT := \
+  $(if $(findstring ://,$(DATA))$(filter /%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA)
 export JERSEY_ARTIFACT_ROOT ?= $(CURDIR)/artifacts
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 
-# Dagster announces its own successor commands and newer parts at each start.
-export PYTHONWARNINGS = ignore:Function `asset_materialize_command`,ignore:Parameter `include_sources`
-
 # Drawn only where it is the dataset that was asked for.
-SAMPLE := $(if $(filter $(abspath data/sample),$(abspath $(DATA))),data/sample)
+ifeq ($(patsubst ./%,%,$(patsubst %/,%,$(subst $(CURDIR)/,,$(DATA)))),data/sample)
+SAMPLE := data/sample
+endif
 BIN := .venv/bin
 READY := .venv/.ready
-HOME_READY := $(DAGSTER_HOME)/dagster.yaml
 
-.PHONY: setup materialize test test-slow ui bench bench-front-door bench-annotations \
+# A text as one word of a recipe's shell.
+quoted = '$(subst ','\'',$1)'
+
+.PHONY: setup home materialize test test-slow ui bench bench-front-door bench-annotations \
   bench-export bench-faults bench-predict bench-sensor bench-training clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
 	@echo "make setup | test | test-slow | ui [PORT=3000] | bench | clean (.venv only)"
 
-materialize: $(READY) $(HOME_READY) | $(SAMPLE)
-	@$(BIN)/dagster asset materialize --select '*' -m jersey_assets.definitions \
-	  -c presets/$(PRESET).yaml $(addprefix -c ,$(CONFIG))
+materialize: home | $(SAMPLE)
+	@exec $(BIN)/python -m jersey_assets.materialize \
+	  -c $(call quoted,presets/$(PRESET).yaml) $(if $(CONFIG),-c $(call quoted,$(CONFIG)))
 
-setup: $(READY) $(HOME_READY)
+setup: home
 
 test: $(READY)
 	$(BIN)/ruff format --check .
@@ -44,10 +47,10 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800
 
-ui: $(READY) $(HOME_READY) | $(SAMPLE)
-	@cmp -s dagster.yaml "$(HOME_READY)" || \
-	  echo "Note: $(HOME_READY) is not dagster.yaml of this version: compare them"
-	@$(BIN)/python -m jersey_assets.webserver --port $(PORT) --daemon
+ui: home | $(SAMPLE)
+	@cmp -s dagster.yaml "$$DAGSTER_HOME/dagster.yaml" || \
+	  echo "Note: $$DAGSTER_HOME/dagster.yaml differs from this version's: compare them"
+	@exec $(BIN)/python -m jersey_assets.webserver --port $(PORT) --daemon
 
 bench: bench-front-door bench-annotations bench-export bench-predict bench-training \
   bench-sensor
@@ -75,17 +78,17 @@ bench-predict: $(READY)
 # With CHECKPOINT=model.ckpt, what int8 changes on the dataset in DATA as well.
 bench-export: $(READY)
 	$(BIN)/python -m benchmarks.export \
-	  $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT) --data $(DATA))
+	  $(if $(CHECKPOINT),--checkpoint $(call quoted,$(CHECKPOINT)) \
+	  --data "$$JERSEY_DATA_ROOT")
 
 data/sample: | $(READY)
 	@echo "Drawing the sample dataset"
 	@$(BIN)/jersey-assets render $@
 
 # Two Dagster processes that start at once on a new home can corrupt it: make it here.
-$(HOME_READY): | $(READY)
-	@mkdir -p "$(DAGSTER_HOME)"
-	@cp dagster.yaml "$@"
-	@$(BIN)/dagster instance info > /dev/null
+home: $(READY)
+	@[ -e "$$DAGSTER_HOME/dagster.yaml" ] || { mkdir -p "$$DAGSTER_HOME" && \
+	  cp dagster.yaml "$$DAGSTER_HOME" && $(BIN)/dagster instance info > /dev/null; }
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -17,7 +17,7 @@ import dagster as dg
 from jersey_assets.labels.filling import Filling
 from jersey_assets.publishing import Desk, materialized, observe_input
 from jersey_assets.resources import Artifacts, Dataset
-from jersey_assets.run_config import config_class
+from jersey_assets.run_config import Settings
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.store import canonical_json
@@ -180,7 +180,7 @@ def dataset_statistics(
 
 @dg.asset(
     deps=["validated_annotations", "class_mapping"],
-    config_schema=config_class(Filling).to_fields_dict(),
+    config_schema=Settings(Filling),
     group_name=GROUP,
     code_version=code_version("labels"),
     kinds={"pillow", "parquet"},
@@ -220,7 +220,7 @@ def rendered_crops(
     ],
     pool="gpu",
     op_tags=GPU_TAGS,
-    config_schema=config_class(Recipe).to_fields_dict(),
+    config_schema=Settings(Recipe),
     group_name=GROUP,
     code_version=code_version("training"),
     kinds={"gpu", "pytorch", "lightning"},

@@ -124,16 +124,7 @@ class _ConsoleHandler(logging.Handler):
         self._say(f"  done in {seconds:.1f} s", "dim")
 
     def _on_step_failure(self, event: dg.DagsterEvent) -> None:
-        error = event.step_failure_data.error
-        # What Dagster wraps round the room's own error; that one says what to do, and
-        # not what it was made from.
-        while (
-            error is not None
-            and error.cause is not None
-            and (error.cls_name or "").startswith(("Dagster", "Retry"))
-        ):
-            error = error.cause
-        text = error.message.strip() if error is not None else "failed"
+        text = _reason(event.step_failure_data.error) or "failed"
         self._failed.append((str(event.step_key), text))
         self._say(f"  failed: {text}", "red")
 
@@ -141,6 +132,9 @@ class _ConsoleHandler(logging.Handler):
         self._summarize("Done", "green")
 
     def _on_pipeline_failure(self, event: dg.DagsterEvent) -> None:
+        if not self._failed:  # before the first step, or between two
+            text = _reason(event.job_failure_data.error) or event.message or "failed"
+            self._failed.append(("the run", text))
         self._summarize("Failed", "red")
 
     def _on_pipeline_canceled(self, event: dg.DagsterEvent) -> None:
@@ -193,6 +187,23 @@ class _ConsoleHandler(logging.Handler):
         if style is not None and self._color:
             text = f"\033[{codes[style]}m{text}\033[0m"
         print(text, flush=True)
+
+
+def _reason(error: Any) -> str:
+    """The message of the room's own error, which says what to do.
+
+    Args:
+        error: Dagster's record of an exception (`SerializableErrorInfo`) or None. What
+            Dagster wraps round an error is left out, and not what it was made from.
+    """
+    if error is None:
+        return ""
+    while error.cause is not None and (error.cls_name or "").startswith(
+        ("Dagster", "Retry")
+    ):
+        error = error.cause
+    # The class of an error of our own tells people nothing.
+    return re.sub(r"^jersey_assets[\w.]*: ", "", str(error.message).strip())
 
 
 def _mark(data: Any) -> str:

@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     from jersey_assets import assets, automation, checks
 
 from jersey_assets.console import console
+from jersey_assets.executor import in_process
 from jersey_assets.resources import Artifacts, Dataset, Retraining
 
 defs = dg.Definitions(
@@ -29,6 +30,5 @@ defs = dg.Definitions(
         "retraining": Retraining(),
     },
     loggers={"console": console},
-    # A process per step and check costs seconds each and swallows signals.
-    executor=dg.in_process_executor,
+    executor=in_process,
 )

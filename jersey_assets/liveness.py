@@ -13,6 +13,8 @@ from __future__ import annotations
 import fcntl
 import functools
 import logging
+import os
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ import dagster as dg
 from jersey_assets.storage.files import sync
 
 PROCESS_TAG = "process_lock"
+PLACE_TAG = "process"
 _FOLDER = "processes"
 _LOOK_S = 15.0
 
@@ -32,9 +35,13 @@ log = logging.getLogger(__name__)
 
 
 def tie(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Tags a run with the lock that this process holds until it ends."""
+    """Tags a run with the lock that this process holds until it ends.
+
+    A second tag tells people which process that is.
+    """
     name, _ = _own_lock(_folder(instance))
-    instance.add_run_tags(run_id, {PROCESS_TAG: name})
+    place = f"process {os.getpid()} on {socket.gethostname()}"
+    instance.add_run_tags(run_id, {PROCESS_TAG: name, PLACE_TAG: place})
 
 
 def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
