@@ -7,7 +7,8 @@ case "${1:-webserver}" in
     exec python -m jersey_assets.webserver --host 0.0.0.0 --port 3000
     ;;
   daemon)
-    exec dagster-daemon run -w workspace.yaml
+    # It replaces its code server every minute; each old one would say so.
+    exec dagster-daemon run -w workspace.yaml --code-server-log-level error
     ;;
   *)
     echo "usage: webserver | daemon, not '$1'" >&2

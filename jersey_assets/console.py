@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -170,16 +171,20 @@ class _ConsoleHandler(logging.Handler):
         for name in ("JERSEY_DATA_ROOT", "JERSEY_ARTIFACT_ROOT", "DAGSTER_HOME"):
             self._say(f"  {name:<24} {os.environ.get(name, '(default)')}")
         self._say("\nWhat to do next")
-        command = os.path.relpath(Path(sys.executable).with_name("jersey-assets"))
+        program = Path(sys.executable).with_name("jersey-assets")
+        if program.is_relative_to(Path.cwd()):
+            program = program.relative_to(Path.cwd())
         failed = {step for step, _ in self._failed}
         if "annotation_checks" in failed:
             root = os.environ.get("JERSEY_DATA_ROOT", "DATASET")
-            self._say(f"  {command} validate {root}    lists every fault by line")
+            command = shlex.join([str(program), "validate", root])
+            self._say(f"  {command}    lists every fault by line")
         elif failed:
             self._say("  read the first line marked ✗ or failed above, and run again")
         if "released_model" in self._facts:
             model = f"{self._facts['released_model']['path']}/model.onnx"
-            self._say(f"  {command} predict {model} CROP.jpg    reads a crop")
+            command = shlex.join([str(program), "predict", model, "CROP.jpg"])
+            self._say(f"  {command}    reads a crop")
         self._say("  make ui    shows the graph, the curves and the reports")
 
     def _say(self, text: str, style: str | None = None) -> None:

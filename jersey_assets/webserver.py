@@ -4,7 +4,9 @@
 
 Dagster's webserver runs in this process and listens nowhere else, so nothing goes round
 the guard. `JERSEY_UI_PASSWORD` asks for a password, `JERSEY_UI_HOSTS` names further
-hosts under which the page is opened. Both processes end together.
+hosts under which the page is opened. One code server, on a socket in the file system,
+loads the graph for page and daemon: a daemon that has to load it itself starts a new
+one every minute. All processes end together. The page opens on the lineage.
 """
 
 from __future__ import annotations
@@ -13,20 +15,26 @@ import argparse
 import ctypes
 import ipaddress
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import uvicorn
+import yaml
 from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._grpc.client import DagsterGrpcClient
+from dagster._grpc.server import wait_for_grpc_server
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.cli import (
     DEFAULT_DB_STATEMENT_TIMEOUT,
@@ -34,10 +42,20 @@ from dagster_webserver.cli import (
     DEFAULT_POOL_RECYCLE,
 )
 
-from jersey_assets.guard import LOOPBACK_NAMES, Guard
+from jersey_assets.guard import (
+    LOOPBACK_NAMES,
+    Application,
+    Guard,
+    Receive,
+    Scope,
+    Send,
+)
 
+FIRST_PAGE = "/asset-groups"
+_DEFINITIONS, _LOCATION = "jersey_assets.definitions", "jersey_assets"
 _POLL_RATE_MS = 2000
-_DAEMON_STOPS_WITHIN_S = 30
+_LOOK_AT_RUNS_S = 2.0
+_STOPS_WITHIN_S = 30
 _PR_SET_PDEATHSIG = 1
 
 
@@ -79,7 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=3000, help="0 takes a free one")
-    parser.add_argument("--workspace", default="workspace.yaml", help="what to load")
     parser.add_argument(
         "--daemon", action="store_true", help="run Dagster's daemon as well"
     )
@@ -120,64 +137,127 @@ def _serve(
     hosts: set[str],
     password: str | None,
 ) -> int:
-    with (
-        DagsterInstance.get() as instance,
-        WorkspaceProcessContext(
-            instance, WorkspaceFileTarget(paths=[options.workspace])
-        ) as workspace,
-    ):
+    with ExitStack() as stack:
+        instance = stack.enter_context(DagsterInstance.get())
         instance.optimize_for_webserver(
             DEFAULT_DB_STATEMENT_TIMEOUT,
             DEFAULT_POOL_RECYCLE,
             DEFAULT_POOL_MAX_OVERFLOW,
         )
+        # Not below the Dagster home: the path of a socket has 100 characters at most.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        processes = [stack.enter_context(_code_server(folder / "code"))]
+        loaded = folder / "workspace.yaml"
+        server = {"socket": str(folder / "code"), "location_name": _LOCATION}
+        loaded.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+        workspace = stack.enter_context(
+            WorkspaceProcessContext(instance, WorkspaceFileTarget(paths=[str(loaded)]))
+        )
         page = create_app_from_workspace_process_context(
             workspace, live_data_poll_rate=_POLL_RATE_MS
         )
-        server = uvicorn.Server(
+        web = uvicorn.Server(
             uvicorn.Config(
-                Guard(page, hosts, password),
+                Guard(_opening_on(FIRST_PAGE, page), hosts, password),
                 log_level="warning",
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=2,
             )
         )
-        daemon = _daemon(options.workspace) if options.daemon else nullcontext()
-        with daemon as process:
-            if process is not None:
-                threading.Thread(
-                    target=_stop_after, args=(process, server), daemon=True
-                ).start()
-            port = listening.getsockname()[1]
-            where = f"http://{_host_name(options.host)}:{port}"
-            asks = "asks for the password" if password else "open to this machine only"
-            print(f"Dagster's page: {where} ({asks}; Ctrl-C ends it)", flush=True)
-            server.run(sockets=[listening])
-            # A signal that stopped the server was raised again; so it was the daemon.
-            print("webserver: the daemon ended, so does the page", file=sys.stderr)
-            return 1
+        if options.daemon:
+            daemon = ["dagster-daemon", "run", "-w", str(loaded)]
+            daemon += ["--log-level", "warning"]
+            processes.append(stack.enter_context(_running(daemon)))
+        for process in processes:
+            threading.Thread(
+                target=_stop_after, args=(process, web), daemon=True
+            ).start()
+        where = f"http://{_host_name(options.host)}:{listening.getsockname()[1]}"
+        threading.Thread(target=_tell_runs, args=(instance, where), daemon=True).start()
+        asks = "asks for the password" if password else "open to this machine only"
+        print(f"Dagster's page: {where} ({asks}; Ctrl-C ends it)", flush=True)
+        web.run(sockets=[listening])
+        # A signal that stopped the server was raised again; so it was a process.
+        print("webserver: a process beside it ended, so does the page", file=sys.stderr)
+        return 1
+
+
+def _opening_on(first: str, page: Application) -> Application:
+    """Sends who asks for no page in particular to this one."""
+
+    async def opening(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/":
+            await page(scope, receive, send)
+            return
+        headers = [(b"location", first.encode()), (b"content-length", b"0")]
+        start = {"type": "http.response.start", "status": 307}
+        await send({**start, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    return opening
+
+
+def _tell_runs(instance: DagsterInstance, where: str) -> None:
+    """Prints a line when a run changes its state, for as long as this process lives."""
+    known = {run.run_id: run.status for run in instance.get_runs(limit=20)}
+    pause = threading.Event()
+    while not pause.wait(_LOOK_AT_RUNS_S):
+        for run in reversed(instance.get_runs(limit=20)):
+            if known.get(run.run_id) is not run.status:
+                known[run.run_id] = run.status
+                state = run.status.value.lower().replace("_", " ")
+                page = f"{where}/runs/{run.run_id}"
+                print(f"run {run.run_id[:8]} is {state}: {page}", flush=True)
 
 
 @contextmanager
-def _daemon(workspace: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs the daemon, and ends it on the way out."""
-    command = str(Path(sys.executable).with_name("dagster-daemon"))
+def _code_server(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Runs the process that loads the graph, and waits until it answers.
+
+    Args:
+        path: its socket.
+    """
+    command = ["dagster", "code-server", "start", "-s", str(path), "-m", _DEFINITIONS]
+    command += ["--location-name", _LOCATION, "--log-level", "warning"]
+    with _running(command) as process:
+        client = DagsterGrpcClient(socket=str(path))
+        wait_for_grpc_server(process, client, command, timeout=0)
+        yield process
+
+
+@contextmanager
+def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """Runs a program that is installed beside this one, and ends it on the way out."""
+    terminal = sys.stdout.isatty()
     process = subprocess.Popen(
-        [command, "run", "-w", workspace],
+        [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+        stdout=None if terminal else subprocess.PIPE,
+        stderr=None if terminal else subprocess.STDOUT,
+        text=True,
+        errors="replace",
         # Ctrl-C in a terminal goes to the whole group: this process passes it on.
         start_new_session=True,
         preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
+    if process.stdout is not None:
+        lines = process.stdout
+        threading.Thread(target=_print_plain, args=(lines,), daemon=True).start()
     try:
         yield process
     finally:
         process.terminate()
         try:
-            process.wait(_DAEMON_STOPS_WITHIN_S)
+            process.wait(_STOPS_WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _print_plain(lines: IO[str]) -> None:
+    """Passes lines on without colours, which Dagster writes into files as well."""
+    for line in lines:
+        print(re.sub(r"\x1b\[[0-9;]*m", "", line), end="", flush=True)
 
 
 def _end_with_parent() -> None:
@@ -185,7 +265,7 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _stop_after(process: subprocess.Popen[bytes], server: uvicorn.Server) -> None:
+def _stop_after(process: subprocess.Popen[str], server: uvicorn.Server) -> None:
     process.wait()
     server.should_exit = True
 
