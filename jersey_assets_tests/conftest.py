@@ -11,11 +11,18 @@ from typing import Any
 import dagster as dg
 import fsspec
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jersey_assets.assets import ASSETS
 from jersey_assets.checks import CHECKS
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.resources import Artifacts, Dataset
+
+# A busy machine takes its time over an example.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 REAL_DATA = Path(
     os.environ.get("JERSEY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,62 @@ def test_help_imports_no_heavy_library(command: str) -> None:
         "except SystemExit:\n    pass"
     )
     assert loaded & (HEAVY | {"dagster"}) == set()
+
+
+def seconds(node: ast.AST | None) -> float | None:
+    """A number written into the code."""
+    value = getattr(node, "value", None)
+    return float(value) if type(value) in (int, float) else None
+
+
+def short_deadlines(tree: ast.AST) -> Iterator[int]:
+    """Lines at which code gives up within a minute on something that it waits for."""
+    for node in ast.walk(tree):
+        limits: list[ast.AST] = []
+        match node:
+            case ast.Call(func=ast.Attribute(attr="wait" | "join" | "result" | "get")):
+                limits += node.args[:1]
+            case ast.BinOp(ast.Call(func=ast.Attribute(attr="monotonic")), ast.Add()):
+                limits.append(node.right)
+            case ast.For(iter=ast.Call(func=ast.Name(id="range"))):
+                inside = [part for line in node.body for part in ast.walk(line)]
+                sleeps = any(
+                    isinstance(part, ast.Attribute) and part.attr == "sleep"
+                    for part in inside
+                )
+                if sleeps and any(
+                    isinstance(part, ast.Return | ast.Break) for part in inside
+                ):
+                    yield node.lineno
+        if isinstance(node, ast.Call):
+            limits += [key.value for key in node.keywords if key.arg == "timeout"]
+        for limit in limits:
+            number = seconds(limit)
+            if number is not None and number < 60:
+                yield node.lineno
+
+
+def test_no_test_gives_up_within_a_minute() -> None:
+    found = [
+        f"{path.name}:{line}"
+        for path in sorted((ROOT / "jersey_assets_tests").rglob("*.py"))
+        for line in short_deadlines(ast.parse(path.read_text()))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "process.wait(10)",
+        "process.communicate(timeout=30)",
+        "subprocess.run(command, timeout=5.0)",
+        "deadline = time.monotonic() + 20",
+        "for _ in range(200):\n    if done():\n        break\n    time.sleep(0.05)",
+    ],
+)
+def test_short_deadlines_are_seen(code: str) -> None:
+    assert list(short_deadlines(ast.parse(code))) == [1]
+    longer = code.replace("10)", "100)").replace("=30", "=300").replace("5.0", "60.0")
+    longer = longer.replace("+ 20", "+ 200").replace("        break", "        pass")
+    assert list(short_deadlines(ast.parse(longer))) == []

@@ -13,6 +13,7 @@ from jersey_assets.annotations import watch as watching
 from jersey_assets.annotations.files import AnnotationError, fingerprint
 from jersey_assets.annotations.watch import NotSeenError, Seen, Watch
 from jersey_assets_tests.annotations.conftest import Dataset
+from jersey_assets_tests.waiting import wait_until
 
 TRAIN = "train/annotations.jsonl"
 
@@ -24,10 +25,12 @@ def age(file: Path, monkeypatch: pytest.MonkeyPatch, by: float = 60.0) -> None:
 
 
 def look_until_seen(watch: Watch) -> Seen:
-    for _ in range(100):
+    def look() -> Seen | None:
         with contextlib.suppress(NotSeenError):
             return watch.look()
-    pytest.fail("a hundred looks were not enough")
+        return None
+
+    return wait_until(look, "a look that sees all")
 
 
 def test_a_look_finds_what_validation_reads(good: Dataset) -> None:
