@@ -203,6 +203,8 @@ def _reason(error: Any) -> str:
     """
     if error is None:
         return ""
+    if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        return "it was told to stop"
     while error.cause is not None and (error.cls_name or "").startswith(
         ("Dagster", "Retry")
     ):

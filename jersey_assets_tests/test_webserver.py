@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from jersey_assets import webserver
+from jersey_assets_tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[1]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -98,7 +99,9 @@ def credentials(password: str | None) -> dict[str, str]:
     return {"Authorization": f"Basic {token}"}
 
 
-def start(home: Path, *arguments: str, **environment: str) -> Page:
+def start(
+    home: Path, *arguments: str, errors: int = subprocess.DEVNULL, **environment: str
+) -> Page:
     """Starts a webserver on a free port, and returns when it serves."""
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
@@ -107,7 +110,7 @@ def start(home: Path, *arguments: str, **environment: str) -> Page:
         cwd=ROOT,
         env={**os.environ, "DAGSTER_HOME": str(home), **environment},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
         text=True,
     )
     assert process.stdout is not None
@@ -123,7 +126,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     started = start(home, JERSEY_UI_HOSTS="numbers.example")
     yield started
     started.process.terminate()
-    assert started.process.wait(60) == 0
+    assert started.process.wait(PATIENCE_S) == 0
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +139,10 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def test_the_page_and_its_files_are_served_and_cannot_be_framed(page: Page) -> None:
-    for target in ("/", "/asset-groups", "/server_info", "/favicon.svg"):
+    opened = page.send("GET", "/")
+    assert (opened.status, opened.getheader("Location")) == (307, "/asset-groups")
+    assert opened.getheader("X-Frame-Options") == "DENY"
+    for target in ("/asset-groups", "/server_info", "/favicon.svg"):
         found = page.send("GET", target)
         assert found.status == 200
         assert found.getheader("X-Frame-Options") == "DENY"
@@ -233,6 +239,51 @@ def test_the_page_itself_and_a_script_change_what_they_like(page: Page) -> None:
     assert page.ask(PAUSED) == {"instance": {"autoMaterializePaused": True}}
 
 
+LAUNCH = """mutation($job: String!, $config: RunConfigData) {
+  launchRun(executionParams: {selector: {
+    repositoryLocationName: "jersey_assets", repositoryName: "__repository__",
+    jobName: $job
+  }, runConfigData: $config}) {
+    __typename
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}"""
+
+
+def launch(page: Page, job: str, config: object) -> str:
+    """Launches a run as the Launchpad does; the answer as text."""
+    variables = {"job": job, "config": config}
+    body = json.dumps({"query": LAUNCH, "variables": variables})
+    answer = page.send("POST", "/graphql", body, JSON)
+    return str(answer.read_body)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"trained_checkpoint": {"config": {"epochs": 900000}}}, "must be at least 1"),
+        (
+            {
+                "trained_checkpoint": {
+                    "config": {"sampler": "sqrt", "class_weights": "sqrt"}
+                }
+            },
+            "would correct the imbalance twice",
+        ),
+        ({"trained_checkpoint": {"config": {"epoch": 3}}}, "epoch"),
+        ({"trained_checkpont": {"config": {"epochs": 3}}}, "trained_checkpont"),
+    ],
+)
+def test_the_launchpad_starts_no_run_with_wrong_settings(
+    page: Page, section: object, said: str
+) -> None:
+    assert said in launch(page, "retrain", {"ops": section})
+    assert page.ask("{ runsOrError { ... on Runs { results { runId } } } }") == {
+        "runsOrError": {"results": []}
+    }
+
+
 def test_a_websocket_opens_for_the_page_and_for_no_other(page: Page) -> None:
     host = f"Host: {page.host}"
     opened, connection = page.shake_hands(host, f"Origin: http://{page.host}")
@@ -255,7 +306,7 @@ def test_a_websocket_opens_for_the_page_and_for_no_other(page: Page) -> None:
 
 
 def test_the_password_is_asked_for_everywhere(locked: Page) -> None:
-    assert locked.send("GET", "/").status == 200
+    assert locked.send("GET", "/asset-groups").status == 200
     assert locked.ask(PAUSED)
     opened = replaced(locked, None)
     for method, target in (
@@ -348,7 +399,7 @@ def test_the_page_ends_with_its_daemon(locked: Page) -> None:
     """Runs last of those that use the page, which it ends."""
     (daemon,) = filter(is_daemon, descendants(locked.process.pid))
     os.kill(daemon, signal.SIGKILL)
-    assert locked.process.wait(60) == 1
+    assert locked.process.wait(PATIENCE_S) == 1
 
 
 @linux
@@ -359,9 +410,35 @@ def test_the_daemon_ends_with_the_page(tmp_path: Path, number: signal.Signals) -
     children = descendants(started.process.pid)
     assert any(map(is_daemon, children))
     started.process.send_signal(number)
-    assert started.process.wait(60) == (-9 if number is signal.SIGKILL else 0)
-    while any(Path(f"/proc/{child}").exists() for child in children):
-        time.sleep(0.2)
+    assert started.process.wait(PATIENCE_S) == (-9 if number is signal.SIGKILL else 0)
+    wait_until(
+        lambda: not any(Path(f"/proc/{child}").exists() for child in children),
+        "the end of all processes",
+    )
+
+
+@pytest.mark.slow
+def test_it_says_nothing_but_what_becomes_of_runs(tmp_path: Path) -> None:
+    environment = {
+        "JERSEY_DATA_ROOT": str(tmp_path / "none"),
+        "JERSEY_ARTIFACT_ROOT": str(tmp_path / "artifacts"),
+        "JERSEY_TICK_S": "1",
+    }
+    started = start(
+        tmp_path / "home", "--daemon", errors=subprocess.STDOUT, **environment
+    )
+    time.sleep(150)  # the daemon looks at the graph anew every minute
+    assert "LaunchRunSuccess" in launch(started, "validate_annotations", {})
+    assert started.process.stdout is not None
+    told = []
+    for line in started.process.stdout:
+        told.append(line)
+        if " is failure: " in line:
+            break
+    assert all(line.startswith("run ") for line in told), told
+    assert not any("\x1b" in line for line in told)
+    started.process.terminate()
+    assert started.process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
