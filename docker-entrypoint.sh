@@ -8,7 +8,8 @@ case "${1:-webserver}" in
     ;;
   daemon)
     # It replaces its code server every minute; each old one would say so.
-    exec dagster-daemon run -w workspace.yaml --code-server-log-level error
+    exec dagster-daemon run -w workspace.yaml --log-level warning \
+      --code-server-log-level error
     ;;
   *)
     echo "usage: webserver | daemon, not '$1'" >&2

@@ -50,6 +50,7 @@ from jersey_assets.guard import (
     Scope,
     Send,
 )
+from jersey_assets.materialize import read_run_config
 
 FIRST_PAGE = "/asset-groups"
 _DEFINITIONS, _LOCATION = "jersey_assets.definitions", "jersey_assets"
@@ -74,7 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Taken away, so that no process started here inherits it.
     password = os.environ.pop("JERSEY_UI_PASSWORD", "") or None
     named = os.environ.get("JERSEY_UI_HOSTS", "").replace(",", " ").split()
+    retraining = os.environ.get("JERSEY_RETRAIN_CONFIG")
     try:
+        if retraining:  # here, and not when annotations have landed
+            read_run_config([Path(retraining)])
         _refuse_open_door(options.host, password)
         listening = _listen(options.host, options.port)
     except (OSError, ValueError) as error:

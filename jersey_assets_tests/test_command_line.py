@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def materialize(
 def good_run(
     rendered: Path, home: Path, preset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    artifacts = tmp_path_factory.mktemp("artifacts")
+    artifacts = tmp_path_factory.mktemp("my artifacts")
     return materialize(rendered, artifacts, home, preset), artifacts
 
 
@@ -94,6 +95,24 @@ def test_materialize_ends_with_0_and_a_summary(good_run) -> None:
     assert "largest logit error" in summary
     assert str(artifacts) in summary
     assert "What to do next" in summary
+
+
+def test_the_command_to_go_on_with_can_be_pasted(good_run, rendered: Path) -> None:
+    """It holds the path of the artifacts, with a space in it."""
+    (line,) = (line for line in good_run[0].stdout.splitlines() if " predict " in line)
+    command, explained = line.split("CROP.jpg")
+    assert explained.strip() == "reads a crop"
+    crop = next((rendered / "test").rglob("*.jpg"))
+    ended = subprocess.run(
+        f"{command} {shlex.quote(str(crop))}",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(str(crop))
 
 
 def test_the_terminal_is_not_flooded(good_run) -> None:

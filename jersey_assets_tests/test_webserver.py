@@ -461,3 +461,13 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
         port = taken.getsockname()[1]
         assert webserver.main(["--port", str(port)]) == 2
     assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
+
+
+def test_wrong_settings_of_the_sensors_runs_are_named_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "retrain.yaml"
+    config.write_text("ops:\n  trained_checkpoint:\n    config: {epoch: 3}\n")
+    monkeypatch.setenv("JERSEY_RETRAIN_CONFIG", str(config))
+    assert webserver.main(["--port", "0"]) == 2
+    assert f"{config}:3: `epoch` is not a knob" in capsys.readouterr().err
