@@ -36,7 +36,7 @@ _SAY_AGAIN_S = 300.0
 
 
 class _Slots(InstanceConcurrencyContext):
-    """A run's claims to slots of pools."""
+    """A run's claims to slots of pools; Dagster's loop over the steps asks it often."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class _Slots(InstanceConcurrencyContext):
     def claim(
         self, concurrency_key: str, step_key: str, step_priority: int = 0
     ) -> bool:
-        """Takes a slot of the pool, or waits for a moment; True where it has one."""
+        """Takes a slot of the pool for a step, or says what the step waits for."""
         if super().claim(concurrency_key, step_key, step_priority):
             return True
         now = time.monotonic()
@@ -61,9 +61,23 @@ class _Slots(InstanceConcurrencyContext):
                 f"{step_key} waits for {self._holders(concurrency_key)}: the pool "
                 f"{concurrency_key} lets one at a time work; Ctrl-C ends the wait"
             )
-        with raise_execution_interrupts():
-            time.sleep(_POLL_S)
         return False
+
+    def pending_claim_steps(self) -> list[str]:
+        """Asked for in every turn of the loop, so it is where an interrupt is heard."""
+        with raise_execution_interrupts():
+            return super().pending_claim_steps()
+
+    def has_pending_claims(self) -> bool:
+        """True, so that the loop never sleeps for longer than the next method says.
+
+        A step that is to be tried again after a pause waits there as well.
+        """
+        return True
+
+    def interval_to_next_pending_claim_check(self) -> float:
+        """Seconds that the loop sleeps where no step can start."""
+        return _POLL_S
 
     def _holders(self, pool: str) -> str:
         info = self._instance.event_log_storage.get_concurrency_info(pool)
@@ -112,7 +126,11 @@ def _execute_steps(
 ) -> Iterator[dg.DagsterEvent]:
     run, say = job_context.dagster_run, job_context.log.info
     with _Slots(job_context.instance, run, say) as slots:
-        yield from inner_plan_execution_iterator(job_context, execution_plan, slots)
+        try:
+            yield from inner_plan_execution_iterator(job_context, execution_plan, slots)
+        finally:  # also where a step was interrupted between its claim and its start
+            storage = job_context.instance.event_log_storage
+            storage.free_concurrency_slots_for_run(run.run_id)
 
 
 @dg.executor(name="in_process", config_schema={})
