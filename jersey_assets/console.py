@@ -23,7 +23,6 @@ _HEADLINES = {
     "validated_annotations": (
         ("rows_kept", "{:,} rows kept"),
         ("rows_set_aside", "{:,} set aside"),
-        ("outcome", "{}"),
     ),
     "rejected_annotations": (("findings_set_aside", "{:,} findings"),),
     "class_mapping": (("num_classes", "{} classes"),),
