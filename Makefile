@@ -3,12 +3,11 @@
 PYTHON ?= python3
 PRESET ?= quick
 CONFIG ?=
-ifndef DATA
-DATA := $(or $(JERSEY_DATA_ROOT),data/sample)
-endif
+DATA ?= $(JERSEY_DATA_ROOT)
 PORT ?= 3000
 
-# A URL stays as it is; a path is the same path for whatever runs elsewhere.
+# Empty, it is the dataset that the artifact root belongs to, else data/sample. A URL
+# stays as it is; a path is the same path for whatever runs elsewhere.
 export JERSEY_DATA_ROOT := $(if $(findstring ://,$(DATA)),$(DATA),$(abspath $(DATA)))
 export JERSEY_ARTIFACT_ROOT ?= $(CURDIR)/artifacts
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
@@ -16,8 +15,6 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 # Dagster announces its own successor commands and newer parts at each start.
 export PYTHONWARNINGS = ignore:Function `asset_materialize_command`,ignore:Parameter `include_sources`
 
-# Drawn only where it is the dataset that was asked for.
-SAMPLE := $(if $(filter $(abspath data/sample),$(abspath $(DATA))),data/sample)
 BIN := .venv/bin
 READY := .venv/.ready
 HOME_READY := $(DAGSTER_HOME)/dagster.yaml
@@ -29,7 +26,8 @@ help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
 	@echo "make setup | test | test-slow | ui [PORT=3000] | bench | clean (.venv only)"
 
-materialize: $(READY) $(HOME_READY) | $(SAMPLE)
+materialize: $(READY) $(HOME_READY)
+	@$(BIN)/jersey-assets sample
 	@$(BIN)/dagster asset materialize --select '*' -m jersey_assets.definitions \
 	  -c presets/$(PRESET).yaml $(addprefix -c ,$(CONFIG))
 
@@ -44,7 +42,8 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800
 
-ui: $(READY) $(HOME_READY) | $(SAMPLE)
+ui: $(READY) $(HOME_READY)
+	@$(BIN)/jersey-assets sample
 	@cmp -s dagster.yaml "$(HOME_READY)" || \
 	  echo "Note: $(HOME_READY) is not dagster.yaml of this version: compare them"
 	@$(BIN)/python -m jersey_assets.webserver --port $(PORT) --daemon
@@ -76,10 +75,6 @@ bench-predict: $(READY)
 bench-export: $(READY)
 	$(BIN)/python -m benchmarks.export \
 	  $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT) --data $(DATA))
-
-data/sample: | $(READY)
-	@echo "Drawing the sample dataset"
-	@$(BIN)/jersey-assets render $@
 
 # Two Dagster processes that start at once on a new home can corrupt it: make it here.
 $(HOME_READY): | $(READY)

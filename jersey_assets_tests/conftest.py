@@ -16,6 +16,8 @@ from jersey_assets.assets import ASSETS
 from jersey_assets.checks import CHECKS
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.storage.owner import DatasetRoot, adopt
+from jersey_assets.storage.store import Store
 
 REAL_DATA = Path(
     os.environ.get("JERSEY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
@@ -43,7 +45,8 @@ GOOD_RECIPE = TINY_RECIPE | {
         "erasing_chance": 0.0,
     },
 }
-"""Reads some of the rendered numbers: so few crops bear little augmentation."""
+"""Reads enough of the rendered numbers to be released: so few crops bear little
+augmentation."""
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +120,11 @@ def run_graph(
         else None,
         raise_on_error=False,
     )
+
+
+def hand_over(artifacts: Path | str, data: Path) -> None:
+    """Makes copied artifacts those of a dataset that was copied, too."""
+    adopt(Store(str(artifacts)), DatasetRoot(str(data)))
 
 
 def check_results(
