@@ -31,6 +31,7 @@ from dagster._core.scheduler.instigation import InstigatorTick
 
 from benchmarks.inject import WAITING
 from jersey_assets.rendering.dataset import render_dataset
+from jersey_assets.storage.owner import DatasetRoot, adopt
 from jersey_assets.storage.store import Artifact, StorageError, Store, walk_provenance
 
 ROOT = Path(__file__).parents[1]
@@ -625,6 +626,7 @@ def main() -> int:
                 continue
             place = Place(Path(folder) / "place")
             shutil.copytree(base.folder, place.folder, symlinks=True)
+            adopt(place.store, DatasetRoot(str(place.data)))
             try:
                 inject(place)
                 held = "yes"

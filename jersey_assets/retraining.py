@@ -15,7 +15,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as ANSWERED,
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
 )
 
 READ_TAG = "dataset_fingerprint"
@@ -23,6 +23,9 @@ READ_TAG = "dataset_fingerprint"
 
 ASKED_TAG = "dataset_fingerprint_asked_for"
 """Run tag: the annotations that the sensor saw when it asked for the run."""
+
+ANSWERED = COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+"""How a check's entry stands where it was asked and has answered."""
 
 TRAINED = dg.AssetKey("trained_checkpoint")
 GROWTH = 4
