@@ -3,22 +3,17 @@
 PYTHON ?= python3
 PRESET ?= quick
 CONFIG ?=
-ifndef DATA
-DATA := $(or $(JERSEY_DATA_ROOT),data/sample)
-endif
+DATA ?= $(JERSEY_DATA_ROOT)
 PORT ?= 3000
 
-# A URL stays as it is; a path is the same path for whatever runs elsewhere. Paths may
-# hold spaces, which make's own functions and targets do not bear.
-export JERSEY_DATA_ROOT := \
-  $(if $(findstring ://,$(DATA))$(filter /%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA)
+# Empty, it is the dataset that the artifact root belongs to, else data/sample. A URL
+# stays as it is; a path is the same path for whatever runs elsewhere. Paths may hold
+# spaces, which make's own functions and targets do not bear.
+export JERSEY_DATA_ROOT := $(if $(DATA),$(if \
+  $(findstring ://,$(DATA))$(filter /%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA))
 export JERSEY_ARTIFACT_ROOT ?= $(CURDIR)/artifacts
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 
-# Drawn only where it is the dataset that was asked for.
-ifeq ($(patsubst ./%,%,$(patsubst %/,%,$(subst $(CURDIR)/,,$(DATA)))),data/sample)
-SAMPLE := data/sample
-endif
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -32,7 +27,8 @@ help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
 	@echo "make setup | test | test-slow | ui [PORT=3000] | bench | clean (.venv only)"
 
-materialize: home | $(SAMPLE)
+materialize: home
+	@$(BIN)/jersey-assets sample
 	@exec $(BIN)/python -m jersey_assets.materialize \
 	  -c $(call quoted,presets/$(PRESET).yaml) $(if $(CONFIG),-c $(call quoted,$(CONFIG)))
 
@@ -47,7 +43,8 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 1800
 
-ui: home | $(SAMPLE)
+ui: home
+	@$(BIN)/jersey-assets sample
 	@cmp -s dagster.yaml "$$DAGSTER_HOME/dagster.yaml" || \
 	  echo "Note: $$DAGSTER_HOME/dagster.yaml differs from this version's: compare them"
 	@exec $(BIN)/python -m jersey_assets.webserver --port $(PORT) --daemon
@@ -79,11 +76,7 @@ bench-predict: $(READY)
 bench-export: $(READY)
 	$(BIN)/python -m benchmarks.export \
 	  $(if $(CHECKPOINT),--checkpoint $(call quoted,$(CHECKPOINT)) \
-	  --data "$$JERSEY_DATA_ROOT")
-
-data/sample: | $(READY)
-	@echo "Drawing the sample dataset"
-	@$(BIN)/jersey-assets render $@
+	  --data "$${JERSEY_DATA_ROOT:-data/sample}")
 
 # Two Dagster processes that start at once on a new home can corrupt it: make it here.
 home: $(READY)

@@ -31,6 +31,7 @@ from dagster._core.scheduler.instigation import InstigatorTick
 
 from benchmarks.inject import WAITING
 from jersey_assets.rendering.dataset import render_dataset
+from jersey_assets.storage.owner import DatasetRoot, adopt
 from jersey_assets.storage.store import Artifact, StorageError, Store, walk_provenance
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,22 @@ TRAINING = "*trained_checkpoint,rejected_annotations"
 ANNOTATIONS = "validated_annotations,rejected_annotations"
 WORKSPACE = ("-w", str(ROOT / "workspace.yaml"))
 SECRET = '{"image": "crops/secret.jpg", "suffix": "secret"}\n'
+# Tells two labels apart after seconds, well enough to be released.
+RECIPE = {
+    "epochs": 12,
+    "image_size": 32,
+    "batch_size": 16,
+    "learning_rate": 0.003,
+    "augmentation": {
+        "rotation": 6.0,
+        "zoom": 0.15,
+        "shear": 0.1,
+        "perspective": 0.05,
+        "downscale_chance": 0.0,
+        "noise_chance": 0.0,
+        "erasing_chance": 0.0,
+    },
+}
 _seeds = count(1)
 
 
@@ -50,6 +67,15 @@ def must(holds: object, what: str) -> None:
     """Raises Broken where something does not hold."""
     if not holds:
         raise Broken(what)
+
+
+def draw_two_labels(root: Path) -> None:
+    """Draws some 150 crops of jerseys without a number and with an 8."""
+    render_dataset(root, train=600, valid=150, test=150, seed=3)
+    for file in root.glob("*/annotations.jsonl"):
+        rows = file.read_text().splitlines(keepends=True)
+        kept = [row for row in rows if json.loads(row)["suffix"] in ("", "8")]
+        file.write_text("".join(kept))
 
 
 def told(printed: str) -> str:
@@ -93,7 +119,7 @@ class Place:
     def command(self, moment: str, select: str, seed: int) -> list[str]:
         """The command line of a run, with a fault at a moment or without ("")."""
         config = self.folder / f"recipe{seed}.json"
-        recipe = {"epochs": 3, "image_size": 32, "batch_size": 16, "seed": seed}
+        recipe = RECIPE | {"seed": seed}
         content: dict[str, object] = {"loggers": {"console": {}}}
         if select in (CHAIN, TRAINING):
             content["ops"] = {"trained_checkpoint": {"config": recipe}}
@@ -590,7 +616,7 @@ def main() -> int:
         base = Place(Path(folder) / "base")
         (base.folder / "home").mkdir(parents=True)
         shutil.copy(ROOT / "dagster.yaml", base.folder / "home")
-        render_dataset(base.data, train=80, valid=30, test=30, seed=3)
+        draw_two_labels(base.data)
         status, printed = base.run()
         must(status == 0, f"the base run ended with {status}: {printed}")
         print("| fault | what must hold | held |\n|---|---|---|", flush=True)
@@ -600,6 +626,7 @@ def main() -> int:
                 continue
             place = Place(Path(folder) / "place")
             shutil.copytree(base.folder, place.folder, symlinks=True)
+            adopt(place.store, DatasetRoot(str(place.data)))
             try:
                 inject(place)
                 held = "yes"

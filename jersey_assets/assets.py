@@ -42,7 +42,7 @@ GPU_TAGS = {
 
 
 @dg.observable_source_asset(group_name=GROUP)
-def annotation_files(dataset: Dataset) -> dg.ObserveResult:
+def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult:
     """The JSONL files below the dataset root, as people put them there.
 
     Nothing here writes them. Observing takes one fingerprint over their names and
@@ -50,10 +50,11 @@ def annotation_files(dataset: Dataset) -> dg.ObserveResult:
     """
     from jersey_assets.annotations.files import fingerprint
 
-    found = fingerprint(dataset.path)
+    opened = dataset.open(artifacts)
+    found = fingerprint(opened.path)
     return dg.ObserveResult(
         data_version=dg.DataVersion(found.digest),
-        metadata={"root": dg.MetadataValue.path(dataset.root), **asdict(found)},
+        metadata={"root": dg.MetadataValue.path(opened.root), **asdict(found)},
     )
 
 
@@ -91,23 +92,27 @@ def annotations(
 
     from jersey_assets.annotations.contact_sheet import write_contact_sheet
     from jersey_assets.annotations.validation import validate
+    from jersey_assets.storage.owner import claim
 
+    opened = dataset.open(artifacts)
+    root, rules = opened.path, dataset.rules()
     cache = artifacts.store().cache_file("crops.parquet")
-    rules = dataset.rules()
-    found = validate(dataset.path, rules, context.log.info, cache)
+    found = validate(root, rules, context.log.info, cache)
     fingerprint = found.summary["fingerprint"]
     observe_input(context, annotation_files.key, fingerprint)
+    if found.summary["kept"]:  # a folder named by mistake holds nothing
+        claim(artifacts.store(), opened)
 
     def write_validated(folder: Path) -> None:
         found.write_validated(folder)
         findings = pd.concat([found.rejected, found.warnings])
         sheet = folder / "contact_sheet.png"
-        write_contact_sheet(dataset.path, findings, rules, sheet)
+        write_contact_sheet(root, findings, rules, sheet)
 
     def write_rejected(folder: Path) -> None:
         found.write_rejected(folder)
         sheet = folder / "contact_sheet.png"
-        write_contact_sheet(dataset.path, found.rejected, rules, sheet)
+        write_contact_sheet(root, found.rejected, rules, sheet)
 
     for asset, make in (
         ("validated_annotations", write_validated),
@@ -118,6 +123,7 @@ def annotations(
             "annotations",
             make,
             settings={"content": found.digest},
+            dataset=opened.name,
             dataset_fingerprint=fingerprint,
             dataset_rows=str(found.summary["rows"]),
         )
@@ -168,12 +174,13 @@ def dataset_statistics(
 
     from jersey_assets.labels.statistics import dataset_statistics, write_statistics
 
+    root = dataset.open(artifacts).path
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
 
     def make(folder: Path) -> None:
         rows = pd.read_parquet(table)
-        write_statistics(dataset_statistics(dataset.path, rows), rows, folder)
+        write_statistics(dataset_statistics(root, rows), rows, folder)
 
     return desk.publish("dataset_statistics", "labels", make)
 
@@ -244,6 +251,7 @@ def trained_checkpoint(
     from jersey_assets.training.weights import FOLDER, pretrained
     from jersey_assets.training.work import remove_finished
 
+    root = dataset.open(artifacts).path
     recipe = Recipe.model_validate(context.op_execution_context.op_config)
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
@@ -261,9 +269,7 @@ def trained_checkpoint(
     def make(folder: Path) -> None:
         rows = pd.read_parquet(table)
         train, valid = (
-            load_crops(
-                dataset.path, rows[rows["split"] == split], mapping, recipe.image_size
-            )
+            load_crops(root, rows[rows["split"] == split], mapping, recipe.image_size)
             for split in ("train", "valid")
         )
         train += load_drawn(pd.read_parquet(drawn), mapping, recipe.image_size)
@@ -324,6 +330,7 @@ def evaluation_report(
     from jersey_assets.training.crops import evaluation_split, load_crops
     from jersey_assets.training.evaluation import evaluate, write_evaluation
 
+    root = dataset.open(artifacts).path
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
     mapping = desk.read("class_mapping").json("labels_mapping.json")
@@ -334,7 +341,7 @@ def evaluation_report(
         split = evaluation_split(rows)
         checkpoint = load_checkpoint(weights)
         rows = rows[rows["split"] == split]
-        crops = load_crops(dataset.path, rows, mapping, checkpoint.image_size)
+        crops = load_crops(root, rows, mapping, checkpoint.image_size)
         evaluation = evaluate(checkpoint, split, crops)
         write_evaluation(evaluation, checkpoint, crops, folder)
 
@@ -394,6 +401,7 @@ def parity_report(
     from jersey_assets.training.checkpoint import load_checkpoint
     from jersey_assets.training.crops import evaluation_split, load_crops
 
+    root = dataset.open(artifacts).path
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
     mapping = desk.read("class_mapping").json("labels_mapping.json")
@@ -404,7 +412,7 @@ def parity_report(
         rows = pd.read_parquet(table)
         rows = rows[rows["split"] == evaluation_split(rows)]
         checkpoint = load_checkpoint(weights)
-        crops = load_crops(dataset.path, rows, mapping, checkpoint.image_size)
+        crops = load_crops(root, rows, mapping, checkpoint.image_size)
         write_parity(model, checkpoint, crops, folder)
 
     return desk.publish("parity_report", "export", make)
@@ -430,6 +438,7 @@ def int8_model(
     from jersey_assets.export.quantize import CALIBRATION_CROPS, write_int8
     from jersey_assets.training.crops import evaluation_split, load_crops
 
+    root = dataset.open(artifacts).path
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
     mapping = desk.read("class_mapping").json("labels_mapping.json")
@@ -441,7 +450,7 @@ def int8_model(
         train = train.sample(min(len(train), CALIBRATION_CROPS), random_state=0)
         size = Predictor(model).metadata.image_size
         calibration, crops = (
-            load_crops(dataset.path, part, mapping, size)
+            load_crops(root, part, mapping, size)
             for part in (train, rows[rows["split"] == evaluation_split(rows)])
         )
         write_int8(model, calibration, crops, folder)
@@ -460,11 +469,18 @@ def int8_model(
     ],
     check_specs=[
         dg.AssetCheckSpec(
+            "better_than_one_answer",
+            asset="released_model",
+            blocking=True,
+            description="On 20 evaluation crops or more, the model reads significantly "
+            "more of them than always giving the commonest label would.",
+        ),
+        dg.AssetCheckSpec(
             "not_worse_than_current",
             asset="released_model",
             description="The new model reads the evaluation crops no worse than the "
             "current release, beyond sampling noise; otherwise the current one stays.",
-        )
+        ),
     ],
     group_name=GROUP,
     code_version=code_version("release"),
@@ -473,20 +489,21 @@ def int8_model(
 @within(OP_HOURS)
 def released_model(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
-) -> dg.MaterializeResult:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """The bundle that people deploy: `model.onnx`, `labels_mapping.json`, the reports
-    and a model card. Published only when provenance and parity hold and the model is
-    not worse than the current release on the same crops; otherwise that one stays,
-    and `decision` says why.
+    and a model card. Published only when provenance and parity hold, the model reads
+    more than always giving one answer would, and it is not worse than the current
+    release on the same crops; otherwise that one stays, and `decision` says why.
     """
     from jersey_assets.checks import unkept_promises
     from jersey_assets.release.bundle import Candidate, write_bundle
-    from jersey_assets.release.gate import ReleaseError, judge
+    from jersey_assets.release.gate import ReleaseError, decision, judge
     from jersey_assets.release.history import (
         one_release_at_a_time,
         standing_release,
     )
 
+    root = dataset.open(artifacts).path
     desk = Desk(context, artifacts)
     candidate = Candidate(
         annotations=desk.read("validated_annotations"),
@@ -501,29 +518,32 @@ def released_model(
             f"not released: {'; '.join(unkept)}; materialize the whole chain again"
         )
     with one_release_at_a_time(desk.store, context.run.run_id):
-        release = standing_release(desk.store)
-        verdict = judge(candidate, release, desk.store, dataset.path)
-        check = dg.AssetCheckResult(
-            check_name=verdict.name,
-            passed=verdict.passed,
-            description=verdict.message,
-            metadata=dict(verdict.facts),
-        )
-        context.log.info(verdict.message)
-        if verdict.passed:
-            published = desk.publish(
+        before = standing_release(desk.store)
+        verdicts = judge(candidate, before, desk.store, root)
+        answers = [
+            dg.AssetCheckResult(
+                check_name=verdict.name,
+                passed=verdict.passed,
+                description=verdict.message,
+                metadata=dict(verdict.facts),
+            )
+            for verdict in verdicts
+        ]
+        after = before
+        if all(verdict.passed for verdict in verdicts):
+            after = desk.store_artifact(
                 "released_model",
                 "release",
                 lambda folder: write_bundle(candidate, folder),
-                check_results=[check],
             )
-        elif release is not None:
-            published = materialized(release, reused=True, check_results=[check])
-        else:
-            raise ReleaseError(verdict.message)
-    return published._replace(
-        metadata={"decision": verdict.message, **(published.metadata or {})}
-    )
+    decided = decision(verdicts, before, after)
+    context.log.info(decided)
+    yield from answers
+    if after is None or not verdicts[0].passed:
+        raise ReleaseError(decided)
+    shown = materialized(after, reused=after == before)
+    release = {"release": decided.partition(": ")[0], "decision": decided}
+    yield shown._replace(metadata={**release, **(shown.metadata or {})})
 
 
 ASSETS: list[dg.AssetsDefinition | dg.SourceAsset] = [

@@ -50,13 +50,17 @@ def new_annotations(
     from jersey_assets.annotations.files import AnnotationError
     from jersey_assets.annotations.watch import NotSeenError, watch
     from jersey_assets.storage.mirror import MirrorError
+    from jersey_assets.storage.owner import refuse_other
 
     try:
-        seen = watch(dataset.path, dataset.mirror).look()
-    except (AnnotationError, MirrorError, NotSeenError) as error:
+        used = dataset.used_with(artifacts)
+        # Another dataset would be trained over the models of this one.
+        refuse_other(artifacts.store(), used)
+        seen = watch(used.path, used.mirror).look()
+    except (AnnotationError, MirrorError, NotSeenError, StorageError) as error:
         return dg.SkipReason(str(error))
     if not seen.fingerprint.files:
-        return dg.SkipReason(f"there are no annotation files in {dataset.root}")
+        return dg.SkipReason(f"there are no annotation files in {used.root}")
     try:
         trained = artifacts.store().manifest("trained_checkpoint")
     except UnreadableError as error:
@@ -72,7 +76,7 @@ def new_annotations(
         why = f"{files}, other than a tick ago: a second look will tell if they stay"
         return _skip(why, cursor, [_observed(seen.fingerprint)])
     if runs.last_read(instance, trained) == (now, True):
-        back = [_newest(True, f"trained on the {files} that are there")]
+        back = [_newest(f"trained on the {files} that are there", passed=True)]
         events = back if cursor.given_up else []
         why = f"{files}, the same that the last training read"
         return _skip(why, replace(cursor, given_up=""), events)
@@ -91,7 +95,9 @@ def new_annotations(
             f"{asked[0].dagster_run.run_id[:8]}; find out why and start `retrain`"
         )
     if no_use:
-        events = [] if cursor.given_up == now else [_newest(False, no_use)]
+        # What a person has chosen is no error.
+        terminated = bool(read) and runs.was_terminated(read[0].dagster_run)
+        events = [_newest(no_use, warn=terminated)] if cursor.given_up != now else []
         return _skip(no_use, replace(cursor, given_up=now), events)
     if wait := runs.wait_s(asked, retraining.first_wait_s):
         why = f"attempt {len(asked)} has failed; the next one is due in {wait:.0f} s"
@@ -143,6 +149,18 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
             context.log.info("posted to the webhook")
 
 
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.CANCELED,
+    monitor_all_code_locations=True,
+    minimum_interval_seconds=whole_number("JERSEY_TICK_S", 30),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Shows again what the checks last said, which a terminated run hides.",
+)
+def terminated_runs(context: dg.RunStatusSensorContext) -> None:
+    told = runs.tell_answers_again(context.instance, context.dagster_run.run_id)
+    context.log.info(f"told again what {told} checks said before")
+
+
 def _skip(
     why: str,
     cursor: Cursor,
@@ -161,7 +179,14 @@ def _observed(found: "Fingerprint") -> dg.AssetObservation:
     )
 
 
-def _newest(passed: bool, why: str) -> dg.AssetCheckEvaluation:
+def _newest(
+    why: str, *, passed: bool = False, warn: bool = False
+) -> dg.AssetCheckEvaluation:
+    severity = dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR
     return dg.AssetCheckEvaluation(
-        asset_key=runs.TRAINED, check_name=NEWEST, passed=passed, description=why
+        asset_key=runs.TRAINED,
+        check_name=NEWEST,
+        passed=passed,
+        severity=severity,
+        description=why,
     )

@@ -8,13 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-)
 
 from jersey_assets.assets import GPU_TAGS
 from jersey_assets.resources import Artifacts, Dataset
-from jersey_assets.retraining import last_read
+from jersey_assets.retraining import ANSWERED, last_read
 from jersey_assets.storage.store import Artifact
 from jersey_assets.timeouts import OP_HOURS, within
 from jersey_assets.verdict import Verdict
@@ -25,7 +22,6 @@ DIGEST = "artifact_digest"
 """Metadata of a check's answer: digest of the artifact that it is about."""
 
 _ANSWERS_LOOKED_AT = 20
-_ANSWERED = COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
 
 CheckResults = Iterator[dg.AssetCheckResult]
 
@@ -130,7 +126,7 @@ def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
         {
             "beats_majority_class": "Better than always answering the commonest label.",
             NEWEST: "The training read the annotations that lie there now. Fails where "
-            "the sensor has given up on them.",
+            "the sensor has given up on them; warns where a run was terminated.",
         },
     ),
     pool="gpu",
@@ -147,7 +143,7 @@ def checkpoint_checks(
     from jersey_assets.training.crops import load_crops
     from jersey_assets.training.promises import verdicts
 
-    store = artifacts.store()
+    root, store = dataset.open(artifacts).path, artifacts.store()
     trained = store.require("trained_checkpoint")
     rows = pd.read_parquet(
         store.require("validated_annotations").file("annotations.parquet")
@@ -155,12 +151,12 @@ def checkpoint_checks(
     mapping = store.require("class_mapping").json("labels_mapping.json")
     checkpoint = load_checkpoint(trained.file("model.ckpt"))
     valid = load_crops(
-        dataset.path, rows[rows["split"] == "valid"], mapping, checkpoint.image_size
+        root, rows[rows["split"] == "valid"], mapping, checkpoint.image_size
     )
     summary: dict[str, Any] = trained.json("training.json")
     yield from _results(trained, verdicts(checkpoint, summary, valid))
     read, _ = last_read(context.instance, trained.manifest)
-    newest = read == fingerprint(dataset.path).digest
+    newest = read == fingerprint(root).digest
     message = "it did" if newest else "other annotations have landed since it began"
     yield from _results(trained, [Verdict(NEWEST, newest, message, "warning")])
 
@@ -286,7 +282,7 @@ def _latest_answer(
 ) -> str:
     """What is wrong with a check's latest answer about an artifact, if anything."""
     records = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=_ANSWERS_LOOKED_AT, status=set(_ANSWERED)
+        key, limit=_ANSWERS_LOOKED_AT, status=set(ANSWERED)
     )
     for record in records:
         found = record.event.asset_check_evaluation if record.event else None

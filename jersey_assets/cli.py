@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jersey_assets.text import readable
+from jersey_assets.text import readable, shorten
 from jersey_assets.verdict import Verdict
+
+if TYPE_CHECKING:
+    from jersey_assets.release.history import Withdrawals
+    from jersey_assets.storage.store import Artifact
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,14 +85,26 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--seed", type=int, default=0, help="another seed, other crops")
     render.set_defaults(run=_render)
 
+    sample = commands.add_parser(
+        "sample", help="draw data/sample where it is the dataset in use and is missing"
+    )
+    sample.set_defaults(run=_sample)
+
+    adopt = commands.add_parser(
+        "adopt", help="make an artifact root another dataset's from now on"
+    )
+    adopt.add_argument("dataset", help="dataset root, or its URL")
+    adopt.set_defaults(run=_adopt)
+
     releases = commands.add_parser("releases", help="list releases or go back to one")
     releases.add_argument("action", choices=("list", "rollback"))
     releases.add_argument("version", nargs="?", help="the release to go back to")
-    releases.add_argument(
-        "--artifacts",
-        default=None,
-        help="artifact root, JERSEY_ARTIFACT_ROOT or ./artifacts by default",
-    )
+    for command in (adopt, releases):
+        command.add_argument(
+            "--artifacts",
+            default=_artifact_root(),
+            help="artifact root, JERSEY_ARTIFACT_ROOT or ./artifacts by default",
+        )
     releases.set_defaults(run=_releases)
     return parser
 
@@ -181,19 +199,36 @@ def _render(options: argparse.Namespace) -> int:
     return 0
 
 
-def _releases(options: argparse.Namespace) -> int:
-    import os
-
-    from jersey_assets.release.history import (
-        RELEASE,
-        roll_back,
-        weights_of,
-        withdrawals,
-    )
+def _sample(options: argparse.Namespace) -> int:
+    from jersey_assets.rendering.dataset import render_dataset
+    from jersey_assets.storage.owner import SAMPLE, DatasetRoot, dataset_in_use
     from jersey_assets.storage.store import Store
 
-    root = options.artifacts or os.environ.get("JERSEY_ARTIFACT_ROOT", "artifacts")
-    store = Store(root)
+    given = os.environ.get("JERSEY_DATA_ROOT", "")
+    used = dataset_in_use(Store(_artifact_root()), given)
+    if used.identity == DatasetRoot(str(SAMPLE)).identity and not SAMPLE.exists():
+        print("Drawing the sample dataset")
+        render_dataset(SAMPLE, 1200, 200, 200, seed=0)
+    return 0
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from jersey_assets.storage.owner import DatasetRoot, adopt
+    from jersey_assets.storage.store import Store
+
+    dataset = DatasetRoot(options.dataset)
+    if dataset.mirror is None and not dataset.path.is_dir():
+        raise ValueError(f"{options.dataset}: there is no such folder")
+    adopt(Store(options.artifacts), dataset)
+    print(readable(f"{options.artifacts} belongs to {dataset.identity} now"))
+    return 0
+
+
+def _releases(options: argparse.Namespace) -> int:
+    from jersey_assets.release.history import RELEASE, roll_back, withdrawals
+    from jersey_assets.storage.store import Store
+
+    store = Store(options.artifacts)
     if options.action == "rollback":
         if options.version is None:
             raise ValueError("say which release to go back to: rollback VERSION")
@@ -202,18 +237,31 @@ def _releases(options: argparse.Namespace) -> int:
     withdrawn = withdrawals(store)
     for version in store.versions(RELEASE):
         release = store.find(RELEASE, version=version)
-        if release is None:
-            print(f"  {version}  damaged: cannot be released again")
-            continue
-        report = release.json("evaluation_report.json")
         mark = "*" if current is not None and version == current.version else " "
-        entry = withdrawn.get(weights_of(release))
-        print(
-            f"{mark} {version}  top-1 {report['top1']:.1%} on {report['images']} "
-            f"{report['split']} crops  {release.manifest['created']}"
-            + (f"  withdrawn {entry['withdrawn']}" if entry else "")
-        )
+        told = "damaged: cannot be released again"
+        if release is not None:
+            told = _describe_release(release, withdrawn)
+        print(readable(f"{mark} {version}  {told}"))
     return 0
+
+
+def _describe_release(release: Artifact, withdrawn: Withdrawals) -> str:
+    from jersey_assets.release.history import weights_of
+    from jersey_assets.release.statistics import wilson
+
+    report = release.json("evaluation_report.json")
+    low, high = wilson(round(report["top1"] * report["images"]), report["images"])
+    entry = withdrawn.get(weights_of(release))
+    return (
+        f"{release.manifest['created']}  dataset {shorten(release.manifest['dataset'])}"
+        f"  {report['split']} {report['images']} crops  top-1 {report['top1']:.1%} "
+        f"({low:.1%} to {high:.1%})"
+        + (f"  withdrawn {entry['withdrawn']}" if entry else "")
+    )
+
+
+def _artifact_root() -> str:
+    return os.environ.get("JERSEY_ARTIFACT_ROOT") or "artifacts"
 
 
 def _print_verdicts(verdicts: Iterable[Verdict]) -> None:

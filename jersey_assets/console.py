@@ -18,6 +18,9 @@ from typing import Any
 
 import dagster as dg
 
+from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.storage.store import StorageError
+
 # Numbers that a summary shows, by asset.
 _HEADLINES = {
     "validated_annotations": (
@@ -39,9 +42,9 @@ _HEADLINES = {
         ("split", "split {}"),
     ),
     "onnx_model": (("megabytes", "{} MB"),),
-    "parity_report": (("max_abs_error", "largest logit error {:.1e}"),),
+    "parity_report": (("max_abs_error", "largest logit error {:.3g}"),),
     "int8_model": (("int8_top1", "top-1 {:.1%}"),),
-    "released_model": (("version", "{}"),),
+    "released_model": (("release", "{}"),),
 }
 
 # How Dagster says that a step is not run.
@@ -148,7 +151,7 @@ class _ConsoleHandler(logging.Handler):
                 for name, form in _HEADLINES.get(asset, ())
                 if name in facts
             )
-            if facts.get("unchanged"):
+            if facts.get("unchanged") and "release" not in facts:
                 shown += " (unchanged)"
             self._say(f"  {asset:<24} {shown}")
         passed = sum(data.passed for _, data in self._checks)
@@ -167,15 +170,16 @@ class _ConsoleHandler(logging.Handler):
         self._say("\nWhere things are")
         for asset, facts in self._facts.items():
             self._say(f"  {asset:<24} {facts['path']}")
-        for name in ("JERSEY_DATA_ROOT", "JERSEY_ARTIFACT_ROOT", "DAGSTER_HOME"):
-            self._say(f"  {name:<24} {os.environ.get(name, '(default)')}")
+        places = _places()
+        for name, place in places.items():
+            self._say(f"  {name:<24} {place}")
         self._say("\nWhat to do next")
         program = Path(sys.executable).with_name("jersey-assets")
         if program.is_relative_to(Path.cwd()):
             program = program.relative_to(Path.cwd())
         failed = {step for step, _ in self._failed}
         if "annotation_checks" in failed:
-            root = os.environ.get("JERSEY_DATA_ROOT", "DATASET")
+            root = places["JERSEY_DATA_ROOT"]
             command = shlex.join([str(program), "validate", root])
             self._say(f"  {command}    lists every fault by line")
         elif failed:
@@ -210,6 +214,20 @@ def _reason(error: Any) -> str:
         error = error.cause
     # The class of an error of our own tells people nothing.
     return re.sub(r"^jersey_assets[\w.]*: ", "", str(error.message).strip())
+
+
+def _places() -> dict[str, str]:
+    """Where data, artifacts and runs are, by the variable that says so."""
+    artifacts = Artifacts()
+    try:
+        data = Dataset().used_with(artifacts).root
+    except StorageError:  # why it cannot be told stands above
+        data = "(not known)"
+    return {
+        "JERSEY_DATA_ROOT": data,
+        "JERSEY_ARTIFACT_ROOT": artifacts.root,
+        "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", "(default)"),
+    }
 
 
 def _mark(data: Any) -> str:

@@ -23,6 +23,7 @@ defs = dg.Definitions(
         automation.new_annotations,
         automation.lost_runs,
         automation.failed_runs,
+        automation.terminated_runs,
     ],
     resources={
         "dataset": Dataset(),

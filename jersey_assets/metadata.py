@@ -17,6 +17,7 @@ import dagster as dg
 
 from jersey_assets.annotations.reasons import REASONS, severity
 from jersey_assets.storage.store import Artifact
+from jersey_assets.text import readable
 
 Metadata = dict[str, Any]
 
@@ -200,6 +201,7 @@ def _release(artifact: Artifact) -> Metadata:
     return {
         "top1": report["top1"],
         "split": report["split"],
+        "dataset": readable(artifact.manifest["dataset"]),
         "model_card": dg.MetadataValue.md(card),
         "model": dg.MetadataValue.path(f"{artifact.location}/model.onnx"),
     }
@@ -264,7 +266,7 @@ def _table(rows: Iterable[Mapping[Any, Any]]) -> dg.TableMetadataValue:
 def _cell(value: Any) -> int | float | str:
     if value is None:
         return ""
-    return value if isinstance(value, int | float) else str(value)
+    return value if isinstance(value, int | float) else readable(str(value))
 
 
 def _schema(table: Any, descriptions: Mapping[str, str]) -> dg.TableSchema:

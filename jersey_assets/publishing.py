@@ -6,7 +6,7 @@ publishes, so provenance cannot be forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.store import Artifact, Origin
 
 # What a manifest takes over from the artifacts it was made from.
-_INHERITED = ("dataset_fingerprint", "dataset_rows", "recipe_hash")
+_INHERITED = ("dataset", "dataset_fingerprint", "dataset_rows", "recipe_hash")
 
 
 class Desk:
@@ -47,47 +47,49 @@ class Desk:
         room: str,
         make: Callable[[Path], None],
         settings: Mapping[str, Any] | None = None,
-        check_results: Sequence[dg.AssetCheckResult] = (),
         **facts: str,
     ) -> dg.MaterializeResult[Any]:
-        """Publishes what `make` writes, unless the same artifact is there already.
+        """Stores what `make` writes, as `store_artifact` does, and reports it."""
+        artifact = self.store_artifact(asset, room, make, settings, **facts)
+        reused = artifact.manifest["run_id"] != self._context.run.run_id
+        return materialized(artifact, reused=reused)
+
+    def store_artifact(
+        self,
+        asset: str,
+        room: str,
+        make: Callable[[Path], None],
+        settings: Mapping[str, Any] | None = None,
+        **facts: str,
+    ) -> Artifact:
+        """Stores what `make` writes, unless the same artifact is there already.
 
         Args:
             asset: the asset's name.
             room: the room whose code makes it.
             make: writes the artifact's files into a folder.
             settings: what decides the content beside the inputs and the code.
-            check_results: answers of the checks that the asset gives itself.
             facts: provenance for the manifest.
         """
         origin = Origin(code_version(room), tuple(self._inputs), settings or {})
         for artifact in self._inputs:
             inherited = {k: v for k, v in artifact.manifest.items() if k in _INHERITED}
             facts = inherited | facts
-        run_id = self._context.run.run_id
-        artifact = self.store.publish(asset, origin, make, facts | {"run_id": run_id})
-        reused = artifact.manifest["run_id"] != run_id
-        return materialized(artifact, reused=reused, check_results=check_results)
+        facts["run_id"] = self._context.run.run_id
+        return self.store.publish(asset, origin, make, facts)
 
 
-def materialized(
-    artifact: Artifact,
-    *,
-    reused: bool,
-    check_results: Sequence[dg.AssetCheckResult] = (),
-) -> dg.MaterializeResult[Any]:
+def materialized(artifact: Artifact, *, reused: bool) -> dg.MaterializeResult[Any]:
     """Reports an artifact to Dagster; its digest is the data version.
 
     Args:
         artifact: what readers will find in the store.
         reused: whether an earlier run made it.
-        check_results: answers of the checks that the asset gives itself.
     """
     return dg.MaterializeResult(
         asset_key=artifact.asset,
         metadata={**metadata.describe(artifact), "unchanged": reused},
         data_version=dg.DataVersion(artifact.digest),
-        check_results=check_results,
     )
 
 

@@ -5,7 +5,7 @@ asset's config. The resources hand out the rooms' own objects.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, PrivateAttr
 
 from jersey_assets.liveness import end_lost_runs, lost_runs_ended, tie
-from jersey_assets.storage.mirror import Mirror
+from jersey_assets.storage.owner import DatasetRoot, dataset_in_use, refuse_other
 from jersey_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def default_data_root() -> str:
-    """Where the dataset lies unless run config says otherwise."""
-    return os.environ.get("JERSEY_DATA_ROOT") or str(Path("data/sample").absolute())
+    """Where the dataset lies; empty: where the artifact root's own one does."""
+    return os.environ.get("JERSEY_DATA_ROOT", "")
 
 
 def default_artifact_root() -> str:
@@ -69,8 +69,8 @@ def _refuse_moved_roots(run: dg.DagsterRun) -> None:
         config = (given.get(name) or {}).get("config") or {}
         if config.get("root", default()) != default():
             raise ValueError(
-                f"resources: {name}: root cannot be set in run config; {variable} says "
-                f"where it is: {default()}"
+                f"resources: {name}: root cannot be set in run config; set {variable} "
+                f"instead, which is {default() or 'empty'}"
             )
 
 
@@ -94,7 +94,8 @@ class Dataset(Rooted):
     root: str = Field(
         default_factory=default_data_root,
         description="folder with train/, valid/ and, where there is one, test/, or an "
-        "fsspec URL of one; JERSEY_DATA_ROOT sets it, and run config cannot",
+        "fsspec URL of one; empty: the dataset that the artifact root belongs to, else "
+        "data/sample; JERSEY_DATA_ROOT sets it, and run config cannot",
     )
     label_pattern: str = Field(
         default="[0-9]{0,2}", description="regular expression of a whole label"
@@ -112,25 +113,37 @@ class Dataset(Rooted):
         "never fewer than 5 rows",
     )
 
+    _opened: DatasetRoot | None = PrivateAttr(default=None)
+    _say: Callable[[str], None] = PrivateAttr(default=print)
+
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Ties the run to this process, and fetches a dataset that is elsewhere."""
+        """Ties the run to this process."""
         super().setup_for_execution(context)
-        if context.run is not None and self.mirror is not None:
-            say = context.log.info if context.log else print
-            self.mirror.refresh(say=say)
+        self._opened = None
+        self._say = context.log.info if context.log else print
 
-    @property
-    def path(self) -> Path:
-        """The dataset root on this machine."""
-        if self.mirror is not None:
-            return self.mirror.folder
-        return Path(self.root.removeprefix("file://"))
+    def used_with(self, artifacts: "Artifacts") -> DatasetRoot:
+        """Which dataset it is: the one set, else the artifact root's own.
 
-    @property
-    def mirror(self) -> Mirror | None:
-        """What keeps a copy on this machine, where the root is another's URL."""
-        remote = "://" in self.root and not self.root.startswith("file://")
-        return Mirror(self.root) if remote else None
+        Raises:
+            StorageError: that cannot be told.
+        """
+        return dataset_in_use(artifacts.store(), self.root)
+
+    def open(self, artifacts: "Artifacts") -> DatasetRoot:
+        """The dataset for a run to read; one that lies elsewhere is fetched, once.
+
+        Raises:
+            OwnerError: the artifact root belongs to another dataset.
+            MirrorError: it cannot be fetched.
+        """
+        # Handed over meanwhile, a root is refused to the runs of its former dataset.
+        dataset = self._opened or self.used_with(artifacts)
+        refuse_other(artifacts.store(), dataset)
+        if self._opened is None and dataset.mirror is not None:
+            dataset.mirror.refresh(say=self._say)
+        self._opened = dataset
+        return dataset
 
     def rules(self) -> "Rules":
         """The rules, as the annotations room takes them."""

@@ -14,12 +14,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+)
 
 READ_TAG = "dataset_fingerprint"
 """Run tag: the annotations that the run reads; what it was asked for until it has."""
 
 ASKED_TAG = "dataset_fingerprint_asked_for"
 """Run tag: the annotations that the sensor saw when it asked for the run."""
+
+ANSWERED = COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+"""How a check's entry stands where it was asked and has answered."""
 
 TRAINED = dg.AssetKey("trained_checkpoint")
 GROWTH = 4
@@ -69,8 +75,12 @@ def runs_since(
 def no_use(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     """Says why another run would end like this one; empty where it might not."""
     name = f"run {run.run_id[:8]} for these annotations"
-    if run.status is dg.DagsterRunStatus.CANCELED:
-        return f"{name} was terminated; start `retrain` by hand to train on them"
+    if was_terminated(run):
+        return (
+            f"{name} was terminated by a person, so the sensor does not start another; "
+            "the model trained before stays in use: start `retrain` by hand to train "
+            "on what is there now"
+        )
     broken = broken_blocking_checks(instance, run.run_id)
     if broken:
         return (
@@ -79,6 +89,38 @@ def no_use(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
             + " ".join(broken.values())
         )
     return ""
+
+
+def was_terminated(run: dg.DagsterRun) -> bool:
+    """Whether somebody told the run to stop."""
+    return run.status is dg.DagsterRunStatus.CANCELED
+
+
+def tell_answers_again(instance: dg.DagsterInstance, run_id: str) -> int:
+    """Reports once more what checks said before a run that ended without asking them.
+
+    Dagster shows a check's newest entry; a run that was to ask it makes one when it
+    starts, which stays empty where the run does not get that far.
+
+    Returns:
+        How many checks that were.
+    """
+    planned = instance.all_logs(
+        run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+    )
+    told = 0
+    for event in planned:
+        assert event.dagster_event is not None
+        key = event.dagster_event.asset_check_planned_data.asset_check_key
+        history = instance.event_log_storage.get_asset_check_execution_history
+        (newest,) = history(key, limit=1)
+        if newest.run_id != run_id or newest.status in ANSWERED:
+            continue
+        for record in history(key, limit=1, status=set(ANSWERED)):
+            if (said := record.evaluation) is not None:
+                instance.report_runless_asset_event(said)
+                told += 1
+    return told
 
 
 def wait_s(asked: Sequence[dg.RunRecord], first_wait_s: float) -> float:

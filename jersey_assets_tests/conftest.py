@@ -17,6 +17,8 @@ from jersey_assets.assets import ASSETS
 from jersey_assets.checks import CHECKS
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.storage.owner import DatasetRoot, adopt
+from jersey_assets.storage.store import Store
 
 # A busy machine takes its time over an example.
 settings.register_profile(
@@ -50,7 +52,8 @@ GOOD_RECIPE = TINY_RECIPE | {
         "erasing_chance": 0.0,
     },
 }
-"""Reads some of the rendered numbers: so few crops bear little augmentation."""
+"""Reads enough of the rendered numbers to be released: so few crops bear little
+augmentation."""
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +127,11 @@ def run_graph(
         else None,
         raise_on_error=False,
     )
+
+
+def hand_over(artifacts: Path | str, data: Path) -> None:
+    """Makes copied artifacts those of a dataset that was copied, too."""
+    adopt(Store(str(artifacts)), DatasetRoot(str(data)))
 
 
 def check_results(

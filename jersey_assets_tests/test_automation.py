@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,16 +14,20 @@ from typing import Any
 import dagster as dg
 import fsspec
 import pytest
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+)
 from dagster._core.test_utils import create_run_for_test
 
 from jersey_assets import retraining
 from jersey_assets.annotations.files import fingerprint
-from jersey_assets.automation import new_annotations
+from jersey_assets.automation import new_annotations, terminated_runs
 from jersey_assets.checks import NEWEST
 from jersey_assets.definitions import defs
 from jersey_assets.resources import Artifacts, Dataset, Retraining
 from jersey_assets.retraining import ASKED_TAG, READ_TAG
-from jersey_assets_tests.conftest import TINY_RECIPE, run_graph
+from jersey_assets_tests.conftest import TINY_RECIPE, hand_over, run_graph
 
 FAILED, ENDED = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
 KEY = dg.AssetKey("trained_checkpoint")
@@ -97,14 +102,22 @@ class Sensor:
         assert made.success
         return made.run_id
 
-    def check(self) -> bool | None:
-        """Whether the newest evaluation of the sensor's check passed."""
+    def evaluation(self) -> dg.AssetCheckEvaluation | None:
+        """The newest evaluation of the sensor's check."""
         key = dg.AssetCheckKey(KEY, NEWEST)
         storage = self.instance.event_log_storage
         records = storage.get_asset_check_execution_history(key, limit=1)
-        if not records:
-            return None
-        return records[0].event.dagster_event.asset_check_evaluation_data.passed
+        return records[0].evaluation if records else None
+
+    def check(self) -> bool | None:
+        """Whether it passed."""
+        found = self.evaluation()
+        return None if found is None else found.passed
+
+    def severity(self) -> dg.AssetCheckSeverity | None:
+        """How bad it is."""
+        found = self.evaluation()
+        return None if found is None else found.severity
 
 
 @pytest.fixture
@@ -134,6 +147,7 @@ def once_trained(
 def trained(sensor: Sensor, once_trained: tuple[Path, dg.DagsterInstance]) -> Sensor:
     """After a training on the dataset, whose run the instance does not know."""
     shutil.copytree(once_trained[0], sensor.artifacts)
+    hand_over(sensor.artifacts, sensor.data)
     return sensor
 
 
@@ -273,6 +287,7 @@ def test_a_failed_run_is_asked_for_again_with_growing_waits_until_it_is_no_use(
     assert sensor.check() is None
     sensor.quiet("3 runs for these annotations have failed")
     assert sensor.check() is False
+    assert sensor.severity() is dg.AssetCheckSeverity.ERROR
     events = sensor.instance.event_log_storage.get_asset_check_execution_history
     assert len(events(dg.AssetCheckKey(KEY, NEWEST), limit=9)) == 1
     (sensor.data / "train" / "more.jsonl").write_text("")
@@ -293,10 +308,86 @@ def test_a_lost_request_is_made_again_with_the_same_key(sensor: Sensor) -> None:
     assert [run.tags["dagster/run_key"] for run in sensor.tick()] == [key]
 
 
-def test_a_terminated_run_is_not_started_again(sensor: Sensor) -> None:
+def test_a_terminated_run_is_not_started_again_and_is_no_error(sensor: Sensor) -> None:
     sensor.end(sensor.ask(), dg.DagsterRunStatus.CANCELED)
-    sensor.quiet("was terminated")
+    sensor.quiet("was terminated by a person")
+    assert "start `retrain` by hand" in sensor.says
     assert sensor.check() is False
+    assert sensor.severity() is dg.AssetCheckSeverity.WARN
+
+
+def latest(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> tuple[str, bool]:
+    """A check on Dagster's page: its status, and whether it is of this version."""
+    context = LoadingContextForTest(instance)
+
+    async def look() -> tuple[str, bool]:
+        record = await AssetCheckExecutionRecord.gen(context, key)
+        assert record is not None
+        status = await record.resolve_status(context)
+        return status.value, await record.targets_latest_materialization(context)
+
+    return asyncio.run(look())
+
+
+def test_what_checks_said_stays_visible_after_a_terminated_run(
+    rendered: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    until = "class_mapping"
+    made = run_graph(rendered, tmp_path, instance, until=until)
+    assert made.success
+    said = {
+        dg.AssetCheckKey(key.asset_key, key.check_name): (key.passed, key.description)
+        for key in made.get_asset_check_evaluations()
+    }
+    cursor = None
+
+    def tick() -> None:
+        nonlocal cursor
+        with dg.build_sensor_context(instance, cursor=cursor) as context:
+            cursor = terminated_runs.evaluate_tick(context).cursor or cursor
+
+    tick()
+    run = instance.create_run_for_job(defs.resolve_job_def("retrain"))
+    instance.report_run_canceled(run)
+    mapping = dg.AssetCheckKey(dg.AssetKey("class_mapping"), "mapping_covers_train")
+    assert latest(instance, mapping) == ("SKIPPED", True)
+    for _ in range(2):  # told once
+        tick()
+        for key, (passed, description) in said.items():
+            status = "SUCCEEDED" if passed else "FAILED"
+            assert latest(instance, key) == (status, True)
+            (record,) = instance.event_log_storage.get_asset_check_execution_history(
+                key, limit=1
+            )
+            assert record.evaluation is not None
+            assert record.evaluation.description == description
+    never = dg.AssetCheckKey(dg.AssetKey("onnx_model"), "output_is_logits")
+    assert latest(instance, never)[0] == "SKIPPED"
+    history = instance.event_log_storage.get_asset_check_execution_history
+    assert len(history(mapping, limit=9)) == 3
+
+
+def test_another_dataset_is_a_reason_and_not_trained_over(
+    trained: Sensor, tmp_path: Path
+) -> None:
+    shutil.move(trained.data, tmp_path / "moved")
+    trained.data = tmp_path / "moved"
+    trained.quiet("is another one", ticks=3)
+    assert f"jersey-assets adopt {tmp_path / 'moved'}" in trained.says
+    hand_over(trained.artifacts, tmp_path / "moved")
+    trained.quiet("the same that the last training read")
+
+
+def test_the_artifact_roots_own_dataset_is_watched_where_none_is_set(
+    trained: Sensor, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the sample, which would be trained over it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JERSEY_DATA_ROOT", raising=False)
+    trained.data = ""
+    trained.quiet("the same that the last training read")
+    (file.parent / "more.jsonl").write_text("")
+    assert trained.ask()
 
 
 def test_annotations_that_do_not_hold_are_told_once_and_not_tried_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from jersey_assets_tests.conftest import GOOD_RECIPE
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -40,17 +43,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick preset with a recipe small enough for a test."""
+    """The quick preset with a recipe small enough for a test, and good enough."""
     config = yaml.safe_load((ROOT / "presets" / "quick.yaml").read_text())
     recipe = config["ops"]["trained_checkpoint"]["config"]
-    recipe.update(epochs=1, image_size=32)
+    recipe.update(GOOD_RECIPE)
     path = tmp_path_factory.mktemp("preset") / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
 
 
 def materialize(
-    data: Path, artifacts: Path, home: Path, *config: Path, select: str = "*"
+    data: Path | str, artifacts: Path, home: Path, *config: Path, select: str = "*"
 ) -> subprocess.CompletedProcess[str]:
     options = [text for path in config for text in ("-c", str(path))]
     return run(
@@ -88,7 +91,7 @@ def test_materialize_ends_with_0_and_a_summary(good_run) -> None:
     ended, artifacts = good_run
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "▶ trained_checkpoint" in ended.stdout
-    assert "epoch   1/1" in ended.stdout
+    assert "epoch   1/40" in ended.stdout
     assert "✓ output_is_logits" in ended.stdout
     summary = ended.stdout.partition("\nDone in ")[2]
     assert "top-1" in summary
@@ -113,6 +116,97 @@ def test_the_command_to_go_on_with_can_be_pasted(good_run, rendered: Path) -> No
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(str(crop))
+
+
+def test_page_and_summary_tell_one_largest_error(good_run) -> None:
+    ended, artifacts = good_run
+    (told,) = re.findall(r"largest logit error (\S+)", ended.stdout)
+    folder = artifacts / "parity_report"
+    version = json.loads((folder / "current.json").read_text())["version"]
+    page = (folder / version / "report.html").read_text()
+    assert f"at most {told} apart" in page
+    assert f"largest error {told} over 40 crops" in page
+    card = next((artifacts / "released_model").glob("*/MODEL_CARD.md")).read_text()
+    assert f"largest difference of a logit to PyTorch {told}\n" in card
+
+
+def test_a_second_run_says_that_nothing_has_changed(
+    good_run, released: Path, rendered: Path, home: Path, preset: Path
+) -> None:
+    """Also where nobody says which dataset it is: the artifacts know."""
+    first, artifacts = good_run
+    assert f"published, {released.name}" in first.stdout
+    again = materialize("", artifacts, home, preset)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "published," not in again.stdout
+    summary = again.stdout.partition("\nDone in ")[2]
+    assert f"unchanged, {released.name} has been there" in summary
+    assert f"JERSEY_DATA_ROOT         {rendered}\n" in summary
+
+
+def test_another_dataset_is_refused_and_the_artifacts_can_be_handed_over(
+    good_run, rendered: Path, tmp_path: Path, home: Path
+) -> None:
+    artifacts = Path(shutil.copytree(good_run[1], tmp_path / "artifacts"))
+    other = Path(shutil.copytree(rendered, tmp_path / "another one"))
+    select = "validated_annotations,rejected_annotations"
+    loggers = tmp_path / "console.yaml"
+    loggers.write_text("loggers: {console: {}}")
+    refused = materialize(other, artifacts, home, loggers, select=select)
+    assert refused.returncode == 1
+    assert f"hand this one over: jersey-assets adopt '{other}'" in refused.stdout
+    command = ("jersey-assets", "adopt")
+    missing = run(*command, tmp_path / "none", "--artifacts", artifacts)
+    assert missing.returncode == 2
+    adopted = run(*command, other, JERSEY_ARTIFACT_ROOT=str(artifacts))
+    assert adopted.returncode == 0
+    assert f"belongs to {other} now" in adopted.stdout
+    assert materialize(other, artifacts, home, loggers, select=select).returncode == 0
+
+
+def test_the_sample_is_drawn_only_where_it_is_the_dataset_in_use(
+    rendered: Path, tmp_path: Path
+) -> None:
+    sample = tmp_path / "data" / "sample"
+
+    def draw(data: Path | str, artifacts: str) -> str:
+        roots = {"JERSEY_DATA_ROOT": str(data), "JERSEY_ARTIFACT_ROOT": artifacts}
+        ended = run("jersey-assets", "sample", cwd=tmp_path, **roots)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    assert draw(rendered, "nobody's") == ""
+    adopted = tmp_path / "rendered's"
+    run("jersey-assets", "adopt", rendered, "--artifacts", adopted)
+    assert draw("", str(adopted)) == ""
+    assert not sample.exists()
+    assert "Drawing" in draw("", "nobody's")
+    assert (sample / "test" / "annotations.jsonl").is_file()
+    assert draw("", "nobody's") == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ([], ""),
+        (["DATA="], ""),
+        (["DATA=data/mine"], str(ROOT / "data" / "mine")),
+        (["DATA=s3://bucket/mine"], "s3://bucket/mine"),
+    ],
+)
+def test_make_leaves_the_dataset_to_the_artifacts_unless_one_is_named(
+    given: list[str], root: str
+) -> None:
+    show = 'show: ; @echo "[$$JERSEY_DATA_ROOT]"'
+    ended = subprocess.run(
+        ["make", "--eval", show, "show", *given],
+        cwd=ROOT,
+        env={**os.environ, "JERSEY_DATA_ROOT": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == f"[{root}]\n"
 
 
 def test_the_terminal_is_not_flooded(good_run) -> None:
@@ -227,7 +321,12 @@ def test_releases_lists_and_goes_back(good_run, released: Path) -> None:
     artifacts = good_run[1]
     listed = run("jersey-assets", "releases", "list", "--artifacts", artifacts)
     assert listed.returncode == 0
-    assert f"* {released.name}" in listed.stdout
+    report = json.loads((released / "evaluation_report.json").read_text())
+    assert re.fullmatch(
+        rf"\* {released.name}  20\S+  dataset rendered  test 40 crops  "
+        rf"top-1 {report['top1']:.1%} \(\d+\.\d% to \d+\.\d%\)\n",
+        listed.stdout,
+    )
     command = ("jersey-assets", "releases", "rollback")
     back = run(*command, released.name, "--artifacts", artifacts)
     assert back.returncode == 0

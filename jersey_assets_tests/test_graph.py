@@ -24,6 +24,7 @@ from jersey_assets_tests.conftest import (
     GOOD_RECIPE,
     REAL_DATA,
     check_results,
+    hand_over,
     materialized,
     run_graph,
 )
@@ -103,7 +104,7 @@ def test_the_checks_that_report_are_the_checks_that_are_declared(run) -> None:
         for key in defs.resolve_asset_graph().asset_check_keys
     }
     assert set(check_results(result)) == declared
-    assert len(declared) == 25
+    assert len(declared) == 26
 
 
 def test_no_blocking_check_fails_on_good_data(run) -> None:
@@ -189,6 +190,10 @@ def test_a_run_that_nothing_changed_for_does_nothing_new(
         for event in second.get_asset_materialization_events()
     ]
     assert unchanged == [True] * len(ALL_ASSETS)
+    (release,) = second.asset_materializations_for_node("released_model")
+    said = f"unchanged, {versions['released_model'][0]} has been there"
+    assert str(release.metadata["release"].value).startswith(said)
+    assert str(release.metadata["decision"].value).startswith(said)
 
 
 def test_the_annotations_are_linked_to_the_files_that_the_run_read(
@@ -214,7 +219,7 @@ def test_the_graph_runs_where_data_and_artifacts_are_no_files(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     data, root = f"{bucket}/data", f"{bucket}/artifacts"
     fsspec.filesystem("s3").put(str(rendered), data, recursive=True)
-    assert run_graph(data, root, instance).success
+    assert run_graph(data, root, instance, GOOD_RECIPE).success
     assert Store(root).require("released_model").file("model.onnx").is_file()
 
 
@@ -222,6 +227,7 @@ def test_relabelling_one_crop_retrains(
     whole_run, data: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     artifacts = Path(shutil.copytree(whole_run[1], tmp_path / "artifacts"))
+    hand_over(artifacts, data)
     before = Store(str(artifacts)).require("trained_checkpoint")
     rewrite(data, "train", lambda n, row: row | {"suffix": "8"} if n == 3 else row)
     assert run_graph(data, artifacts, instance, until="trained_checkpoint").success

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from jersey_assets.storage.store import Store
-from jersey_assets_tests.conftest import run_graph
+from jersey_assets_tests.conftest import GOOD_RECIPE, run_graph
 
 LABELS = [
     "<script>alert(1)</script>",
@@ -63,7 +63,9 @@ def test_labels_and_names_are_text_wherever_they_go(
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     artifacts = tmp_path / "artifacts"
-    assert run_graph(data, artifacts, instance, label_pattern=".{0,40}").success
+    pattern = ".{0,40}"
+    result = run_graph(data, artifacts, instance, GOOD_RECIPE, label_pattern=pattern)
+    assert result.success
 
     store = Store(str(artifacts))
     assert set(store.require("class_mapping").json("labels_mapping.json")) <= {*LABELS}

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jersey_assets.release.statistics import wilson
 from jersey_assets.storage.store import Artifact
+from jersey_assets.text import readable, shorten
 
 _FILES = {
     "model.onnx": ("onnx_model", "model.onnx"),
@@ -58,7 +60,10 @@ def model_card(candidate: Candidate) -> str:
     data = candidate.annotations.json("summary.json")
     recipe = training["recipe"]
     size = recipe["image_size"]
-    weakest = _weakest_classes(report["per_class"])
+    split, per_class = report["split"], report["per_class"]
+    right = round(report["top1"] * report["images"])
+    low, high = wilson(right, report["images"])
+    commonest = max(entry["images"] for entry in per_class.values())
     sections = [
         "# Jersey-number model",
         f"Reads one of {report['num_classes']} labels from a crop of a jersey number. "
@@ -67,27 +72,31 @@ def model_card(candidate: Candidate) -> str:
         f"{report['num_classes']}]. Labels and normalization are in the file's "
         "metadata.",
         "## Accuracy",
-        f"- split: {report['split']}, {report['images']} crops",
-        f"- top-1 {report['top1']:.2%}, top-5 {report['top5']:.2%}",
+        f"- split: {split}, {report['images']} crops",
+        f"- top-1 {report['top1']:.2%} (95 % interval {low:.1%} to {high:.1%}), top-5 "
+        f"{report['top5']:.2%}",
+        "- always answering the commonest label would read "
+        f"{commonest / report['images']:.2%}",
         f"- onnxruntime top-1 {parity['onnx_top1']:.2%}, largest difference of a logit "
-        f"to PyTorch {parity['max_abs_error']:.1e}",
+        f"to PyTorch {parity['max_abs_error']:.3g}",
         "",
-        "| label | crops | top-1 |",
+        "| label | crops | recall |",
         "|---|---|---|",
-        *_class_rows(report["per_class"]),
+        *_class_rows(per_class),
         "## Data",
+        f"- dataset {shown(candidate.annotations.manifest['dataset'])}",
         f"- annotations read {data['rows']}, kept {data['kept']}, set aside "
         f"{data['rejected']}, merged duplicates {data['duplicates']}",
-        f"- fingerprint `{data['fingerprint']}`",
+        f"- fingerprint {shown(data['fingerprint'])}",
         "## Training",
-        f"- {recipe['model']} at {size} px, {training['parameters']:,} parameters, "
-        f"{training['epochs']} epochs, weights averaged over {training['ema_step']} "
-        "steps",
+        f"- {shown(recipe['model'])} at {size} px, {training['parameters']:,} "
+        f"parameters, {training['epochs']} epochs, weights averaged over "
+        f"{training['ema_step']} steps",
         "- full recipe in `training.json`",
         "## Known limits",
-        f"- weakest labels on {report['split']}: {weakest}",
+        f"- weakest labels on {split}: {_weakest_classes(per_class)}",
         "- it answers with one of its labels for every picture, also for one without "
-        "a jersey" + _no_number_note(report["per_class"]),
+        "a jersey" + _no_number_note(per_class),
         "- its accuracy holds for crops like those it was evaluated on",
         "## Provenance",
         "| artifact | version | digest |",
@@ -106,23 +115,24 @@ def model_card(candidate: Candidate) -> str:
 def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = []
     for label, entry in per_class.items():
-        top1 = "–" if entry["top1"] is None else f"{entry['top1']:.1%}"
-        rows.append(f"| {_shown(label)} | {entry['images']} | {top1} |")
+        recall = "–" if entry["top1"] is None else f"{entry['top1']:.1%}"
+        rows.append(f"| {shown(label)} | {entry['images']} | {recall} |")
     return rows
 
 
 def _weakest_classes(per_class: Mapping[str, Mapping[str, Any]]) -> str:
     scored = {k: v["top1"] for k, v in per_class.items() if v["top1"] is not None}
     weakest = sorted(scored, key=lambda label: (scored[label], label))[:3]
-    return ", ".join(f"{_shown(label)} ({scored[label]:.0%})" for label in weakest)
+    return ", ".join(f"{shown(label)} ({scored[label]:.0%})" for label in weakest)
 
 
 def _no_number_note(per_class: Mapping[str, Any]) -> str:
     return "" if "" in per_class else '; it has no label "" for "no readable number"'
 
 
-def _shown(label: str) -> str:
-    """A label as Markdown text that cannot be anything else."""
+def shown(text: str) -> str:
+    """Text from a file as a Markdown code span that cannot be anything else."""
+    quoted = readable(json.dumps(shorten(text), ensure_ascii=False))
     # No backtick may end the code span; JSON has another spelling for it.
-    text = json.dumps(label, ensure_ascii=False).replace("`", "\\u0060")
-    return f"`{text}`".replace("|", "\\|")
+    quoted = quoted.replace("`", "\\u0060").replace("|", "\\|")
+    return f"`{quoted}`"

@@ -1,24 +1,34 @@
-"""The gate: whether a candidate may replace the model that people use."""
+"""The gate: whether a candidate may become the model that people use."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from jersey_assets.export.predict import Predictor
-from jersey_assets.release.bundle import Candidate
+from jersey_assets.export.runtimes import in_batches
+from jersey_assets.release.bundle import Candidate, shown
 from jersey_assets.release.history import withdrawals
+from jersey_assets.release.statistics import mcnemar, wilson
 from jersey_assets.storage.store import Artifact, Store, walk_provenance
-from jersey_assets.training.crops import evaluation_split
+from jersey_assets.text import readable
+from jersey_assets.training.crops import evaluation_split, load_crops
 from jersey_assets.verdict import Verdict
 
-# Chance of refusing a model that is as good as the current one.
+# Chance of publishing a model that reads nothing, and of refusing one that is as good
+# as the current one.
 SIGNIFICANCE = 0.05
-# With fewer, hardly any model could be told to be worse.
+# With fewer, hardly any model could be told from another.
 MIN_CROPS = 20
+
+_BATCH = 32
+
+BETTER, NOT_WORSE = "better_than_one_answer", "not_worse_than_current"
 
 
 class ReleaseError(RuntimeError):
@@ -27,8 +37,13 @@ class ReleaseError(RuntimeError):
 
 def judge(
     candidate: Candidate, release: Artifact | None, store: Store, root: Path
-) -> Verdict:
-    """Decides whether the candidate is published.
+) -> tuple[Verdict, Verdict]:
+    """Decides whether the candidate may be published: where both verdicts pass.
+
+    All is judged on the evaluation crops of the candidate's own dataset, read as they
+    were validated. A release of another dataset is held to them as well: a candidate
+    that reads its own crops worse than that one does is no progress, while being
+    better than it proves nothing. What a model must prove is the first verdict.
 
     Args:
         candidate: the artifacts to release.
@@ -37,51 +52,123 @@ def judge(
         root: the dataset root, for the evaluation crops.
 
     Returns:
-        `not_worse_than_current`: the exact one-sided McNemar test of both models on
-        the same crops (McNemar, Psychometrika 12, 1947). Weights that an operator
-        went back from fail it without a test.
+        `better_than_one_answer`: at least `MIN_CROPS` crops, and the exact one-sided
+        McNemar test of the model against always giving the label that is commonest
+        among them. `not_worse_than_current`: the same test of the current release
+        against the model. Weights that an operator went back from fail it untested.
 
     Raises:
         ReleaseError: the parts are not of one run of the chain, or parity is broken.
+        AnnotationError: a crop is not the one that was validated.
     """
     check_provenance(candidate, store)
-    entry = withdrawals(store).get(candidate.checkpoint.digest)
-    if entry is not None:
-        return _withdrawn(entry)
-    if release is None:
-        return Verdict(
-            "not_worse_than_current",
-            True,
-            "published: there is no intact release to compare with",
-        )
-    table = pd.read_parquet(candidate.annotations.file("annotations.parquet"))
-    rows = table[table["split"] == evaluation_split(table)]
+    rows = pd.read_parquet(candidate.annotations.file("annotations.parquet"))
+    rows = rows[rows["split"] == evaluation_split(rows)]
+    withdrawn = withdrawals(store).get(candidate.checkpoint.digest)
     if len(rows) < MIN_CROPS:
-        return Verdict(
-            "not_worse_than_current",
-            False,
-            f"not published, {release.version} stays: {len(rows)} crops of "
-            f"{evaluation_split(table)} are too few to tell a worse model by; "
-            f"annotate at least {MIN_CROPS}",
-        )
-    new = _right_answers(candidate.onnx_model, rows, root)
-    old = _right_answers(release, rows, root)
-    lost = sum(b and not a for a, b in zip(new, old, strict=True))
-    won = sum(a and not b for a, b in zip(new, old, strict=True))
-    chance = mcnemar(lost, won)
-    passed = chance >= SIGNIFICANCE
+        too_few = _too_few(rows)
+        return Verdict(BETTER, False, too_few), Verdict(NOT_WORSE, False, too_few)
+    labels = rows["label"].to_numpy()
+    new = _answers(candidate.onnx_model, candidate, rows, root) == labels
+    better = _judge_alone(new, labels)
+    if withdrawn is not None:
+        return better, _withdrawn(withdrawn)
+    if release is None:
+        message = "there is no intact release to compare with"
+        return better, Verdict(NOT_WORSE, True, message)
+    current = _answers(release, candidate, rows, root) == labels
+    return better, _compare(new, current, release, candidate)
+
+
+def decision(
+    verdicts: tuple[Verdict, Verdict], before: Artifact | None, after: Artifact | None
+) -> str:
+    """Says what became of a candidate, then, after a colon, why.
+
+    Args:
+        verdicts: on the candidate.
+        before: the current release when it was judged, if there was one.
+        after: the current release now.
+    """
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    if failed:
+        stays = f", {before.version} stays" if before else ""
+        what = f"not published{stays}"
+    elif after == before:
+        assert after is not None
+        what = f"unchanged, {after.version} has been there since an earlier run"
+    else:
+        assert after is not None
+        what = f"published, {after.version}"
+    why = dict.fromkeys(verdict.message for verdict in failed or verdicts)
+    return f"{what}: {'; '.join(why)}"
+
+
+def _too_few(rows: pd.DataFrame) -> str:
+    split = evaluation_split(rows)
+    return (
+        f"{len(rows)} crops of {split} are too few to prove what the model reads: "
+        f"annotate at least {MIN_CROPS} of {split} (a hundred or more tell good models "
+        "apart) and run again; until then the model is in onnx_model, for you to try"
+    )
+
+
+def _judge_alone(right: NDArray[np.bool_], labels: NDArray[np.object_]) -> Verdict:
+    """Against the best that a model could do without looking at the crops."""
+    answer, _ = Counter(labels).most_common(1)[0]
+    lost, won = _differing(right, labels == answer)
+    chance = mcnemar(won, lost)
+    low, high = wilson(int(right.sum()), len(right))
+    passed = chance < SIGNIFICANCE
+    advice = "" if passed else "; train longer, or look at the labels and crops"
     return Verdict(
-        "not_worse_than_current",
+        BETTER,
         passed,
-        f"{'published' if passed else f'not published, {release.version} stays'}: of "
-        f"{len(rows)} crops the new "
-        f"model reads {sum(new)}, the current release {sum(old)}; {lost} are right "
-        f"only in the current one, {won} only in the new one (one-sided McNemar "
-        f"p = {chance:.3f}, refused below {SIGNIFICANCE})",
+        f"of {len(labels)} crops the model reads {right.sum()} (95 % interval "
+        f"{low:.1%} to {high:.1%}), always answering {shown(answer)} reads "
+        f"{(labels == answer).sum()}; {won} are right only in the model, {lost} only "
+        f"in that answer (one-sided McNemar p = {chance:.2g}, needed is less than "
+        f"{SIGNIFICANCE}){advice}",
         facts={
-            "crops": len(rows),
-            "new_right": sum(new),
-            "current_right": sum(old),
+            "crops": len(labels),
+            "right": int(right.sum()),
+            "accuracy_from": low,
+            "accuracy_to": high,
+            "one_answer": readable(answer),
+            "one_answer_right": int((labels == answer).sum()),
+            "p_value": chance,
+            "recall": {
+                readable(label): round(float(right[labels == label].mean()), 4)
+                for label in sorted(set(labels))
+            },
+        },
+    )
+
+
+def _compare(
+    new: NDArray[np.bool_],
+    current: NDArray[np.bool_],
+    release: Artifact,
+    candidate: Candidate,
+) -> Verdict:
+    lost, won = _differing(new, current)
+    chance = mcnemar(lost, won)
+    theirs, ours = (
+        release.manifest["dataset"],
+        candidate.annotations.manifest["dataset"],
+    )
+    foreign = f", trained on {shown(theirs)}," if theirs != ours else ""
+    return Verdict(
+        NOT_WORSE,
+        chance >= SIGNIFICANCE,
+        f"of {len(new)} crops the new model reads {new.sum()}, the current "
+        f"release{foreign} {current.sum()}; {lost} are right only in the current one, "
+        f"{won} only in the new one (one-sided McNemar p = {chance:.3f}, refused below "
+        f"{SIGNIFICANCE})",
+        facts={
+            "crops": len(new),
+            "new_right": int(new.sum()),
+            "current_right": int(current.sum()),
             "only_current_right": lost,
             "only_new_right": won,
             "p_value": chance,
@@ -93,12 +180,11 @@ def judge(
 def _withdrawn(entry: Mapping[str, str]) -> Verdict:
     version = entry["version"]
     return Verdict(
-        "not_worse_than_current",
+        NOT_WORSE,
         False,
-        f"not published: these weights were released as {version}, and on "
-        f"{entry['withdrawn']} somebody went back from them to {entry['back_to']}; "
-        "train others, or take them back with "
-        f"`jersey-assets releases rollback {version}`",
+        f"these weights were released as {version}, and on {entry['withdrawn']} "
+        f"somebody went back from them to {entry['back_to']}; train others, or take "
+        f"them back with `jersey-assets releases rollback {version}`",
         facts=dict(entry),
     )
 
@@ -133,23 +219,20 @@ def check_provenance(candidate: Candidate, store: Store) -> None:
         )
 
 
-def mcnemar(lost: int, won: int) -> float:
-    """Chance of losing at least this many of the crops that the models differ on,
-    were both equally good.
-
-    Args:
-        lost: crops that only the current model reads.
-        won: crops that only the new model reads.
-    """
-    differing = lost + won
-    ways = sum(math.comb(differing, k) for k in range(lost, differing + 1))
-    return float(ways / 2**differing)
+def _differing(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
+    """Crops that are right only in the other one, and only in this one."""
+    return int((other & ~right).sum()), int((right & ~other).sum())
 
 
-def _right_answers(model: Artifact, rows: pd.DataFrame, root: Path) -> Sequence[bool]:
+def _answers(
+    model: Artifact, candidate: Candidate, rows: pd.DataFrame, root: Path
+) -> NDArray[np.object_]:
+    """The label that a model reads on each crop."""
     predictor = Predictor(model.file("model.onnx"))
-    answers = predictor.predict([root / name for name in rows["image"]])
-    return [
-        answer.label == label
-        for answer, label in zip(answers, rows["label"], strict=True)
-    ]
+    mapping = candidate.class_mapping.json("labels_mapping.json")
+    crops = load_crops(root, rows, mapping, predictor.metadata.image_size)
+    images = crops.images.permute(0, 2, 3, 1).numpy()
+    best = in_batches(predictor.logits, images, _BATCH).argmax(axis=1)
+    labels = np.array(predictor.metadata.labels, dtype=object)
+    read: NDArray[np.object_] = labels[best]
+    return read

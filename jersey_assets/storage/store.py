@@ -283,12 +283,18 @@ class Store:
     def write_note(self, asset: str, name: str, content: Any) -> None:
         """Replaces a JSON file beside an asset's versions in one step.
 
+        Args:
+            asset: the asset's name; empty: beside the assets.
+            name: the file's.
+            content: an object.
+
         Raises:
             StorageError: the store cannot be written.
         """
-        target = f"{self._base}/{asset}/{name}"
-        with self._writing(asset):
+        target = self._note_path(asset, name)
+        with self._writing(asset or name):
             if self._is_local:
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
                 replace_file(Path(target), canonical_json(content))
             else:
                 # One object is put whole or not at all.
@@ -300,7 +306,7 @@ class Store:
         Raises:
             StorageError: it cannot be read, or is no JSON object.
         """
-        target = f"{self._base}/{asset}/{name}"
+        target = self._note_path(asset, name)
         try:
             content = json.loads(self._fs.cat_file(target))
         except FileNotFoundError:
@@ -376,6 +382,9 @@ class Store:
     @property
     def _base(self) -> str:
         return str(self._located[1])
+
+    def _note_path(self, asset: str, name: str) -> str:
+        return "/".join(filter(None, (self._base, asset, name)))
 
     @property
     def _is_local(self) -> bool:

@@ -169,6 +169,17 @@ def test_optimizations_are_compared_on_and_off_over_the_whole_sample(
     assert failed(changed) == {"logits_within_tolerance"}
 
 
+def test_report_and_check_tell_one_largest_error_over_every_comparison(
+    report: dict[str, Any],
+) -> None:
+    largest = report["max_abs_error"]
+    rows = [*report["per_batch_size"], *report["per_optimization"]]
+    assert max(row["max_abs_error"] for row in rows) <= largest
+    (judged, *_) = verdicts(report)
+    assert judged.facts["max_abs_error"] == largest
+    assert f"largest error {largest:.3g} over 40 crops, every batch" in judged.message
+
+
 def test_errors_are_absolute_and_relative_to_the_largest_logit() -> None:
     reference = np.array([[2.0, -4.0], [0.0, 0.0]])
     found = distance(reference + np.array([[0.0, 1.0], [0.5, 0.0]]), reference)

@@ -1,0 +1,130 @@
+"""Which dataset an artifact root belongs to.
+
+A root holds what was made of one dataset: a model trained on another one would be
+compared with, and published over, models that it has nothing to do with. The first
+dataset that is used with a root is noted in its `dataset.json`; another one is refused
+until somebody hands the root over (`adopt`), as for the same dataset elsewhere.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from jersey_assets.storage.lock import one_at_a_time
+from jersey_assets.storage.mirror import Mirror
+from jersey_assets.storage.store import StorageError, Store
+from jersey_assets.text import readable
+
+SAMPLE = Path("data/sample")
+"""The dataset, below the working directory, where none was ever named."""
+
+_NOTE = "dataset.json"
+
+
+class OwnerError(StorageError):
+    """The artifact root belongs to another dataset."""
+
+
+@dataclass(frozen=True)
+class DatasetRoot:
+    """Where a dataset lies.
+
+    Attributes:
+        root: a folder, or an fsspec URL of one, as it was given.
+    """
+
+    root: str
+
+    @property
+    def path(self) -> Path:
+        """The dataset root on this machine."""
+        if self.mirror is not None:
+            return self.mirror.folder
+        return Path(self.root.removeprefix("file://"))
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What keeps a copy on this machine, where the root is another's URL."""
+        remote = "://" in self.root and not self.root.startswith("file://")
+        return Mirror(self.root) if remote else None
+
+    @property
+    def identity(self) -> str:
+        """The same for every spelling: an absolute path without links, or a URL."""
+        if self.mirror is not None:
+            return self.root.rstrip("/")
+        return str(self.path.resolve())
+
+    @property
+    def name(self) -> str:
+        """What people call it: the last part of its path or URL."""
+        return self.identity.rsplit("/", 1)[-1] or self.identity
+
+
+def dataset_in_use(store: Store, given: str) -> DatasetRoot:
+    """The dataset that was given, else the root's own, else the sample.
+
+    Raises:
+        StorageError: the root's own cannot be told.
+    """
+    if given:
+        return DatasetRoot(given)
+    return owner(store) or DatasetRoot(str(SAMPLE.absolute()))
+
+
+def owner(store: Store) -> DatasetRoot | None:
+    """The dataset that the root belongs to, or None where it is nobody's yet.
+
+    Raises:
+        StorageError: its note cannot be read, or is damaged.
+    """
+    note = store.read_note("", _NOTE)
+    if note is None:
+        return None
+    identity = note.get("identity")
+    if not isinstance(identity, str):
+        raise StorageError(
+            f"{store.root}/{_NOTE} is damaged: it names no dataset; say which one it "
+            "is: jersey-assets adopt DATASET"
+        )
+    return DatasetRoot(identity)
+
+
+def refuse_other(store: Store, dataset: DatasetRoot) -> None:
+    """Raises OwnerError where the root belongs to another dataset."""
+    known = owner(store)
+    if known is not None and known.identity != dataset.identity:
+        raise OwnerError(
+            readable(
+                f"{store.root} belongs to the dataset {known.identity}, and "
+                f"{dataset.identity} is another one: choose another artifact root "
+                "(JERSEY_ARTIFACT_ROOT=FOLDER), or hand this one over: "
+                f"jersey-assets adopt {shlex.quote(dataset.identity)}"
+            )
+        )
+
+
+def claim(store: Store, dataset: DatasetRoot) -> None:
+    """Makes a root that is nobody's yet the dataset's.
+
+    Raises:
+        OwnerError: it belongs to another dataset.
+        StorageError: its note cannot be read or written.
+    """
+    if owner(store) is None:
+        with one_at_a_time(store.scratch() / "dataset.lock", dataset.identity):
+            if owner(store) is None:
+                adopt(store, dataset)
+    refuse_other(store, dataset)
+
+
+def adopt(store: Store, dataset: DatasetRoot) -> None:
+    """Makes a root the dataset's, whosever it was.
+
+    Raises:
+        StorageError: its note cannot be written.
+    """
+    note = {"name": dataset.name, "identity": dataset.identity}
+    store.write_note("", _NOTE, note)
