@@ -5,10 +5,11 @@ RUN useradd --create-home --uid 10001 jersey
 WORKDIR /app
 
 COPY requirements.txt ./
-RUN pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements.txt
+RUN pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
+    -r requirements.txt
 COPY pyproject.toml README.md ./
 COPY jersey_assets ./jersey_assets
-RUN pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip check
 
 COPY dagster.yaml workspace.yaml docker-entrypoint.sh ./
 COPY presets ./presets

@@ -110,7 +110,7 @@ $(READY): pyproject.toml requirements-dev.txt
 	@echo "Setting up .venv (some 6 GB, mostly torch; a few minutes the first time)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --only-binary :all: --require-hashes -r requirements-dev.txt
+	  --no-deps --only-binary :all: --require-hashes -r requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --no-build-isolation -e .
 	@touch $@
