@@ -34,7 +34,8 @@ from dagster_webserver.cli import (
     DEFAULT_POOL_RECYCLE,
 )
 
-from jersey_assets.guard import LOOPBACK_NAMES, Guard
+from jersey_assets.connections import MOST_HEADER_BYTES, LimitedProtocol
+from jersey_assets.guard import LOOPBACK_NAMES, MOST_BODY_BYTES, Guard
 
 _POLL_RATE_MS = 2000
 _DAEMON_STOPS_WITHIN_S = 30
@@ -141,6 +142,9 @@ def _serve(
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=2,
+                http=LimitedProtocol,
+                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+                ws_max_size=MOST_BODY_BYTES,
             )
         )
         daemon = _daemon(options.workspace) if options.daemon else nullcontext()
