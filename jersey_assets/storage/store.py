@@ -430,10 +430,6 @@ class Store:
     def _folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder, which may not exist."""
         try:
-            if self._is_local:
-                # Not fsspec's: it fails where a name goes while it lists them.
-                with os.scandir(folder) as found:
-                    return [entry.name for entry in found if entry.is_dir()]
             entries = self._fs.ls(folder, detail=True, refresh=True)
         except _GONE:
             return []

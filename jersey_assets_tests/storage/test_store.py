@@ -405,27 +405,6 @@ def test_a_manifest_that_cannot_be_read_now_removes_nothing(
     assert "keeps what it no longer needs" in caplog.text
 
 
-def test_names_that_come_and_go_disturb_no_listing(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    made = store.publish("thing", Origin("1"), write_text("x"))
-    ended = threading.Event()
-
-    def come_and_go() -> None:
-        while not ended.is_set():
-            for name in (".current.json-x.partial", ".removed-x"):
-                (tmp_path / "thing" / name).write_text("")
-                (tmp_path / "thing" / name).unlink()
-
-    busy = threading.Thread(target=come_and_go)
-    busy.start()
-    try:
-        for _ in range(500):
-            assert store.versions("thing") == [made.version]
-    finally:
-        ended.set()
-        busy.join()
-
-
 def test_a_disk_that_does_not_answer_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
