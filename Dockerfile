@@ -4,9 +4,12 @@ FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 jersey
 WORKDIR /app
 
-COPY pyproject.toml constraints.txt README.md ./
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
+    -r requirements.txt
+COPY pyproject.toml README.md ./
 COPY jersey_assets ./jersey_assets
-RUN pip install --no-cache-dir -c constraints.txt '.[s3]'
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip check
 
 COPY dagster.yaml workspace.yaml docker-entrypoint.sh ./
 COPY presets ./presets

@@ -20,12 +20,14 @@ READY := .venv/.ready
 # A text as one word of a recipe's shell.
 quoted = '$(subst ','\'',$1)'
 
-.PHONY: setup home materialize test test-slow ui bench bench-front-door bench-annotations \
-  bench-export bench-faults bench-predict bench-sensor bench-training clean help
+.PHONY: setup lock home materialize test test-slow ui bench bench-front-door \
+  bench-annotations bench-export bench-faults bench-predict bench-sensor bench-store \
+  bench-training clean help
 
 help:
 	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
 	@echo "make setup | test | test-slow | ui [PORT=3000] | bench | clean (.venv only)"
+	@echo "make lock (after a change of the dependencies in pyproject.toml)"
 
 materialize: home
 	@$(BIN)/jersey-assets sample
@@ -69,6 +71,10 @@ bench-faults: $(READY)
 bench-training: $(READY)
 	$(BIN)/python -m benchmarks.training $(addprefix --data ,$(BENCH_DATA))
 
+# Some 600 kills and every call that a publish makes failed in turn: a few minutes.
+bench-store: $(READY)
+	$(BIN)/python -m benchmarks.store
+
 bench-predict: $(READY)
 	$(BIN)/python -m benchmarks.predict
 
@@ -83,13 +89,26 @@ home: $(READY)
 	@[ -e "$$DAGSTER_HOME/dagster.yaml" ] || { mkdir -p "$$DAGSTER_HOME" && \
 	  cp dagster.yaml "$$DAGSTER_HOME" && $(BIN)/dagster instance info > /dev/null; }
 
-$(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; try make PYTHON=python3.11"; exit 1; }
+# constraints.txt holds the pins, for -c; a pin stays until its line is removed there.
+# requirements.txt (what running needs) and requirements-dev.txt (everything) hold the
+# same pins with the digests of all their files.
+COMPILE = @$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+  --no-annotate --custom-compile-command "make lock" pyproject.toml
+
+lock:
+	$(COMPILE) --extra dev -o constraints.txt
+	$(COMPILE) --generate-hashes -c constraints.txt --extra s3 -o requirements.txt
+	$(COMPILE) --generate-hashes -c constraints.txt --extra dev -o requirements-dev.txt
+
+$(READY): pyproject.toml requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
+	  { echo "Python 3.11 to 3.14 is needed; try make PYTHON=python3.11"; exit 1; }
 	@echo "Setting up .venv (some 6 GB, mostly torch; a few minutes the first time)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e '.[dev]'
+	  --no-deps --only-binary :all: --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation -e .
 	@touch $@
 
 clean:

@@ -42,8 +42,10 @@ from dagster_webserver.cli import (
     DEFAULT_POOL_RECYCLE,
 )
 
+from jersey_assets.connections import MOST_HEADER_BYTES, LimitedProtocol
 from jersey_assets.guard import (
     LOOPBACK_NAMES,
+    MOST_BODY_BYTES,
     Application,
     Guard,
     Receive,
@@ -167,6 +169,9 @@ def _serve(
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=2,
+                http=LimitedProtocol,
+                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+                ws_max_size=MOST_BODY_BYTES,
             )
         )
         if options.daemon:

@@ -10,15 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
+import uvicorn
 
-from jersey_assets import webserver
+from jersey_assets import connections, webserver
+from jersey_assets.connections import MOST_OF_ONE_CLIENT, LimitedProtocol
+from jersey_assets.guard import Receive, Scope, Send
 from jersey_assets_tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -355,12 +360,208 @@ def test_a_websocket_needs_the_password_as_well(locked: Page) -> None:
         assert opened.split()[1] == status
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Authorization: Basic \xff\xfe",
+        b"Authorization: \xff\xfe \xff",
+        b"Authorization: Basic \xc3\xa9\xc3\xa9",
+        b"Authorization: Basic QTpC\xff",
+        b"Cookie: jersey-assets-seen=\xff\xfe",
+        b"Authorization: Basic QTpC\r\nAuthorization: Basic QTpD",
+    ],
+)
+def test_credentials_that_are_no_text_are_wrong_ones(locked: Page, line: bytes) -> None:
+    for upgrade, wanted in (
+        (b"", b"401"),
+        (
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
+            b"403",
+        ),
+    ):
+        with socket.create_connection(("127.0.0.1", locked.port)) as connection:
+            host = locked.host.encode()
+            connection.sendall(
+                b"GET /graphql HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\n%s%s\r\n\r\n"
+                % (host, host, upgrade, line)
+            )
+            assert connection.recv(1000).split()[1] == wanted
+
+
+def test_several_passwords_in_one_request_are_none(locked: Page) -> None:
+    right = credentials(locked.password)["Authorization"]
+    with socket.create_connection(("127.0.0.1", locked.port)) as connection:
+        lines = f"Authorization: Basic QTpC\r\nAuthorization: {right}"
+        connection.sendall(
+            f"GET / HTTP/1.1\r\nHost: {locked.host}\r\n{lines}\r\n\r\n".encode()
+        )
+        assert connection.recv(1000).split()[1] == b"401"
+
+
+def test_a_browser_is_known_again_and_its_cookie_opens_nothing(locked: Page) -> None:
+    cookie = locked.send("GET", "/favicon.svg").getheader("Set-Cookie") or ""
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    sent = {"Cookie": cookie.partition(";")[0]}
+    again = locked.send("GET", "/favicon.svg", headers=sent)
+    assert (again.status, again.getheader("Set-Cookie")) == (200, None)
+    assert replaced(locked, None).send("GET", "/", headers=sent).status == 401
+
+
+LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "made-up"])
+def test_another_page_may_link_here_and_nothing_else(page: Page, site: str) -> None:
+    from_there = {"Sec-Fetch-Site": site}
+    assert page.send("GET", "/", headers=from_there | LINK).status == 200
+    for method, target, more in (
+        ("GET", "/", {}),
+        ("GET", "/", {**LINK, "Sec-Fetch-Dest": "iframe"}),
+        ("GET", "/", {**LINK, "Sec-Fetch-Mode": "no-cors"}),
+        ("GET", "/favicon.svg", {"Sec-Fetch-Mode": "no-cors"}),
+        ("HEAD", "/", LINK),
+        ("POST", "/graphql", JSON | LINK),
+        ("POST", "/graphql", JSON | {"Origin": f"http://{page.host}"}),
+    ):
+        body = json.dumps({"query": MUTATION % "false"}) if method == "POST" else None
+        refused = page.send(method, target, body, from_there | more)
+        assert refused.status == 403, (method, target, more)
+    own = (f"Host: {page.host}", f"Origin: http://{page.host}")
+    opened, connection = page.shake_hands(*own, f"Sec-Fetch-Site: {site}")
+    connection.close()
+    assert opened.split()[1] == "403"
+    assert page.ask(PAUSED) == {"instance": {"autoMaterializePaused": True}}
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_the_page_itself_and_an_address_typed_in_pass(page: Page, site: str) -> None:
+    assert page.ask(PAUSED, {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "cors"})
+    own = (f"Host: {page.host}", f"Origin: http://{page.host}")
+    opened, connection = page.shake_hands(*own, f"Sec-Fetch-Site: {site}")
+    connection.close()
+    assert opened.split()[1] == "101"
+
+
+def sent_until_closed(page: Page, head: bytes, filler: bytes) -> int:
+    """How many bytes a server takes before it ends the connection."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", page.port)) as connection:
+        connection.sendall(head)
+        with suppress(OSError):
+            while sent < 64 * 1024 * 1024:
+                connection.sendall(filler)
+                sent += len(filler)
+    return sent
+
+
+def test_no_header_of_megabytes_is_read(locked: Page) -> None:
+    head = f"GET / HTTP/1.1\r\nHost: {locked.host}\r\nX-Long: ".encode()
+    sent = sent_until_closed(locked, head, b"x" * 65536)
+    assert sent < 32 * 1024 * 1024
+    assert locked.send("GET", "/favicon.svg").status == 200
+
+
+def test_no_body_of_megabytes_is_read(locked: Page) -> None:
+    right = credentials(locked.password)["Authorization"]
+    for known in ("", f"Authorization: {right}\r\n"):
+        for method, length, status in (
+            ("POST", "Content-Length: 300000000", b"413"),
+            ("GET", "Content-Length: 300000000", b"413"),
+            ("POST", "Content-Length: 1048577", b"413"),
+            ("POST", "Transfer-Encoding: chunked", b"411"),
+        ):
+            head = (
+                f"{method} /graphql HTTP/1.1\r\nHost: {locked.host}\r\n{known}"
+                f"Content-Type: application/json\r\n{length}\r\n\r\n"
+            ).encode()
+            with socket.create_connection(("127.0.0.1", locked.port)) as connection:
+                connection.sendall(head)
+                answer = connection.recv(1000)
+                assert answer.split()[1] == status
+                while connection.recv(1000):
+                    pass
+    head = (
+        f"POST /graphql HTTP/1.1\r\nHost: {locked.host}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 300000000\r\n\r\n"
+    )
+    sent = sent_until_closed(locked, head.encode(), b"x" * 65536)
+    assert sent < 32 * 1024 * 1024
+
+
+def test_a_run_config_of_hundreds_of_kilobytes_is_read(page: Page) -> None:
+    assert page.ask(PAUSED + "#" + "x" * 900_000)
+
+
+def test_one_client_has_a_number_of_connections(page: Page) -> None:
+    opened = [
+        socket.create_connection(("127.0.0.1", page.port), timeout=60)
+        for _ in range(MOST_OF_ONE_CLIENT + 5)
+    ]
+    try:
+        # Those past the number are ended, whoever they are.
+        assert any(ended(connection) for connection in opened[-5:])
+        assert not ended(opened[0], wait=False)
+    finally:
+        for connection in opened:
+            connection.close()
+    while True:
+        with suppress(OSError):
+            assert page.send("GET", "/favicon.svg").status == 200
+            break
+        time.sleep(0.1)
+
+
+def ended(connection: socket.socket, wait: bool = True) -> bool:
+    connection.setblocking(wait)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def test_who_takes_too_long_over_a_header_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST_WITHIN_S", 0.5)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    config = uvicorn.Config(
+        answer, http=LimitedProtocol, lifespan="off", log_level="error"
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            address = listening.getsockname()
+            for start in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+                with socket.create_connection(address, timeout=60) as slow:
+                    slow.sendall(start)
+                    assert ended(slow)
+            with socket.create_connection(address, timeout=60) as quick:
+                for _ in range(3):
+                    quick.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert b"200" in quick.recv(1000)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
 def descendants(pid: int) -> list[int]:
     """Processes that a process started, and those that they did."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *descendants(child)]
+        with suppress(FileNotFoundError):  # threads come and go
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *descendants(child)]
     return found
 
 

@@ -6,8 +6,10 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_PARTIAL = ".partial"
 
 
 def cache_folder(kind: str) -> Path:
@@ -24,11 +26,22 @@ def cache_folder(kind: str) -> Path:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Replaces a file in one step, and returns when that is on disk."""
-    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    partial.write_bytes(content)
-    sync(partial)
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}{_PARTIAL}")
+    try:
+        partial.write_bytes(content)
+        sync(partial)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
     sync(path.parent)
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes what killed writers left in a folder that nobody else writes to now."""
+    for partial in folder.glob(f".*{_PARTIAL}"):
+        partial.unlink()
 
 
 @contextmanager

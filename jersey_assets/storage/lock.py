@@ -1,4 +1,4 @@
-"""A lock between processes that the kernel drops when its holder dies."""
+"""Locks between processes that the kernel drops when their holder dies."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
-_POLL_S = 0.5
+_LONGEST_PAUSE_S = 0.5
 _SAY_AGAIN_S = 60.0
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def one_at_a_time(path: Path, run_id: str) -> Iterator[None]:
         run_id: what the others are told about this holder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    with path.open("ab+", buffering=0) as file:
         _acquire(file, path)
         holder = {
             "pid": os.getpid(),
@@ -41,14 +41,39 @@ def one_at_a_time(path: Path, run_id: str) -> Iterator[None]:
             "run": run_id,
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        file.truncate(0)
-        file.write(json.dumps(holder))
-        file.flush()
+        with suppress(OSError):  # a full disk keeps nobody from the lock
+            file.truncate(0)
+            file.write(json.dumps(holder).encode())
         yield
 
 
-def _acquire(file: TextIO, path: Path) -> None:
+@contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Tells others that a folder is in use, for as long as this process lives."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks lock no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a process that lives uses a folder; True where that cannot be told."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(file: IO[bytes], path: Path) -> None:
     said = -_SAY_AGAIN_S
+    pause = 0.01
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,5 +82,7 @@ def _acquire(file: TextIO, path: Path) -> None:
             if time.monotonic() - said >= _SAY_AGAIN_S:
                 said = time.monotonic()
                 file.seek(0)
-                log.info("waiting for %s, held by %s", path, file.read() or "another")
-            time.sleep(_POLL_S)
+                holder = file.read().decode(errors="replace") or "another"
+                log.info("waiting for %s, held by %s", path, holder)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)

@@ -22,7 +22,7 @@ from typing import Any
 
 import fsspec
 
-from jersey_assets.storage.files import cache_folder, replace_file, sync
+from jersey_assets.storage.files import cache_folder, remove_partial, replace_file, sync
 from jersey_assets.storage.lock import one_at_a_time
 
 _BATCH = 256
@@ -72,6 +72,7 @@ class Mirror:
         """
         with one_at_a_time(self._home / "lock", f"a copy of {self.url}"):
             self.folder.mkdir(exist_ok=True)
+            remove_partial(self._home)
             there = self._listed(only)
             here = self._noted()
             for name in [name for name in here if fnmatch(name, only)]:

@@ -5,6 +5,11 @@
 replaced atomically, after everything it names is on disk: a reader sees the old
 version or the new one, whole, and a killed run leaves nothing but a folder that
 nobody names. The root is a path or any fsspec URL.
+
+Whoever points readers elsewhere, or removes a version, holds the asset's lock from the
+look to the deed, so that no version is removed that another is about to point to. The
+lock is this machine's, for URLs as well: it does not keep other machines out. Readers
+take no lock.
 """
 
 from __future__ import annotations
@@ -18,24 +23,31 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from jersey_assets.storage.files import cache_folder, replace_file, sync
+from jersey_assets.storage.files import (
+    cache_folder,
+    remove_partial,
+    replace_file,
+    sync,
+)
+from jersey_assets.storage.lock import claim, is_claimed, one_at_a_time
 
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
 _STAGING = ".staging-"
+_REMOVED = ".removed-"
 _COPY_LIFETIME_S = 30 * 24 * 3600
-_STAGING_LIFETIME_S = 24 * 3600
 
+_T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +58,10 @@ class StorageError(RuntimeError):
 
 class UnreadableError(StorageError):
     """A store that does not answer now, which says nothing about what it holds."""
+
+
+class GoneError(StorageError):
+    """A version that is not, or no longer, there as a whole."""
 
 
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -138,8 +154,7 @@ class Store:
         Raises:
             StorageError: the version is damaged.
         """
-        version = self._current_version(asset)
-        return None if version is None else self.read(asset, version)
+        return self._read_pointed(asset, self.read)
 
     def manifest(self, asset: str) -> Mapping[str, Any] | None:
         """Reads the manifest of the asset's current version, and none of its files.
@@ -147,8 +162,7 @@ class Store:
         Raises:
             StorageError: the manifest is damaged.
         """
-        version = self._current_version(asset)
-        return None if version is None else self._manifest(asset, version)
+        return self._read_pointed(asset, self._manifest)
 
     def require(self, asset: str) -> Artifact:
         """Reads the asset's current version.
@@ -182,7 +196,7 @@ class Store:
                         f"digest differs; materialize {asset} again"
                     )
         except _GONE as error:
-            raise StorageError(
+            raise GoneError(
                 f"{location} is incomplete ({error}); materialize {asset} again"
             ) from error
         except OSError as error:
@@ -208,26 +222,26 @@ class Store:
         Raises:
             StorageError: the store cannot be written.
         """
-        existing = self.find(asset, key=origin.key())
-        if existing is not None:
-            if self._pointed(asset) != existing.version:
-                self.point(asset, existing.version)
-            self._note(asset, existing.version)
-            return existing
-        with self._writing(asset):
-            staging = self._make_staging(asset)
-        try:
+        with ExitStack() as staged:
+            with self._alone(asset):
+                existing = self.find(asset, key=origin.key())
+                if existing is not None:
+                    if self._pointed(asset) != existing.version:
+                        self._flip(asset, existing.version)
+                    self._note(asset, existing.version)
+                    return existing
+                with self._writing(asset):
+                    staging = staged.enter_context(self._staging(asset))
             make(staging)
-            with self._writing(asset):
-                manifest = _describe_folder(asset, staging, origin, facts or {})
-                self._install(asset, staging, manifest)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        previous = self._pointed(asset)
-        self.point(asset, manifest["version"])
-        self._note(asset, manifest["version"])
-        self._prune(asset, previous)
-        return self.read(asset, manifest["version"])
+            with self._alone(asset):
+                with self._writing(asset):
+                    manifest = _describe_folder(asset, staging, origin, facts or {})
+                    self._install(asset, staging, manifest)
+                previous = self._pointed(asset)
+                self._flip(asset, manifest["version"])
+                self._note(asset, manifest["version"])
+                self._prune(asset, previous)
+                return self.read(asset, manifest["version"])
 
     def find(self, asset: str, **wanted: str) -> Artifact | None:
         """Finds the newest intact version whose manifest has these values.
@@ -265,8 +279,9 @@ class Store:
         Raises:
             StorageError: the version is missing or damaged.
         """
-        self.require_version(asset, version)
-        self.write_note(asset, CURRENT, {"version": version})
+        with self._alone(asset):
+            self.require_version(asset, version)
+            self._flip(asset, version)
 
     def require_version(self, asset: str, version: str) -> Artifact:
         """Reads a version by its name.
@@ -291,14 +306,8 @@ class Store:
         Raises:
             StorageError: the store cannot be written.
         """
-        target = self._note_path(asset, name)
-        with self._writing(asset or name):
-            if self._is_local:
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
-                replace_file(Path(target), canonical_json(content))
-            else:
-                # One object is put whole or not at all.
-                self._fs.pipe_file(target, canonical_json(content))
+        with self._alone(asset or name):
+            self._replace(asset, name, content)
 
     def read_note(self, asset: str, name: str) -> Any:
         """Reads a JSON file beside an asset's versions, or None where there is none.
@@ -321,14 +330,7 @@ class Store:
 
     def versions(self, asset: str) -> list[str]:
         """Names of the stored versions, oldest first."""
-        folder = f"{self._base}/{asset}"
-        if not self._fs.isdir(folder):
-            return []
-        names = (
-            entry["name"].rstrip("/").rsplit("/", 1)[-1]
-            for entry in self._fs.ls(folder, detail=True, refresh=True)
-            if entry["type"] == "directory"
-        )
+        names = self._folders(f"{self._base}/{asset}")
         return sorted(name for name in names if not name.startswith("."))
 
     def cache_file(self, name: str) -> Path | None:
@@ -391,6 +393,15 @@ class Store:
         return isinstance(self._fs, LocalFileSystem)
 
     @contextmanager
+    def _alone(self, asset: str) -> Iterator[None]:
+        """Keeps others on this machine from changing the asset's versions."""
+        lock = self.scratch() / "locks" / asset
+        with ExitStack() as held:
+            with self._writing(asset):
+                held.enter_context(one_at_a_time(lock, f"a change of {asset}"))
+            yield
+
+    @contextmanager
     def _writing(self, asset: str) -> Iterator[None]:
         """Says what could not be written where."""
         try:
@@ -399,6 +410,42 @@ class Store:
             raise StorageError(
                 f"cannot write {asset} under {self.root}: {error}"
             ) from error
+
+    def _flip(self, asset: str, version: str) -> None:
+        self._replace(asset, CURRENT, {"version": version})
+
+    def _replace(self, asset: str, name: str, content: Any) -> None:
+        target = self._note_path(asset, name)
+        with self._writing(asset or name):
+            if self._is_local:
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                replace_file(Path(target), canonical_json(content))
+            else:
+                # One object is put whole or not at all.
+                self._fs.pipe_file(target, canonical_json(content))
+
+    def _read_pointed(self, asset: str, read: Callable[[str, str], _T]) -> _T | None:
+        """Reads what readers are pointed to, which may move on while they read."""
+        version = self._current_version(asset)
+        while version is not None:
+            try:
+                return read(asset, version)
+            except GoneError:
+                before, version = version, self._current_version(asset)
+                if version == before:
+                    raise
+        return None
+
+    def _folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder, which may not exist."""
+        try:
+            entries = self._fs.ls(folder, detail=True, refresh=True)
+        except _GONE:
+            return []
+        except OSError as error:
+            raise UnreadableError(f"cannot list {folder}: {error}") from error
+        names = (e["name"] for e in entries if e["type"] == "directory")
+        return [name.rstrip("/").rsplit("/", 1)[-1] for name in names]
 
     def _current_version(self, asset: str) -> str | None:
         """The version to read, damaged or not, None where there is none yet."""
@@ -438,7 +485,7 @@ class Store:
             if not {"key", "inputs"} <= manifest.keys():
                 raise ValueError("it does not say what the files were made from")
         except _GONE as error:
-            raise StorageError(
+            raise GoneError(
                 f"{location} is incomplete ({error}); materialize {asset} again"
             ) from error
         except OSError as error:
@@ -449,13 +496,20 @@ class Store:
             ) from error
         return manifest
 
-    def _make_staging(self, asset: str) -> Path:
-        """Makes a folder to write into, on the store's own disk where it has one."""
+    @contextmanager
+    def _staging(self, asset: str) -> Iterator[Path]:
+        """A folder to write into, on the store's own disk where it has one."""
         if not self._is_local:
-            return Path(tempfile.mkdtemp(prefix="jersey-"))
+            with tempfile.TemporaryDirectory(prefix="jersey-") as name:
+                yield Path(name)
+            return
         folder = Path(self._base) / asset / f"{_STAGING}{uuid.uuid4().hex}"
         folder.mkdir(parents=True)
-        return folder
+        with claim(folder):
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _install(self, asset: str, staging: Path, manifest: Mapping[str, Any]) -> None:
         """Moves finished files to their version folder; nobody names it yet."""
@@ -497,33 +551,56 @@ class Store:
         be walked as long as there is something to walk from.
         """
         keep = self.keep_releases if asset == "released_model" else self.keep
-        needed = self._inputs_of_all() | {self._pointed(asset), previous}
-        needed.update((self.published or {}).values())
-        for version in self.versions(asset)[:-keep]:
-            if version not in needed:
-                self._remove(f"{self._base}/{asset}/{version}")
-        if self._is_local:
-            for folder in (Path(self._base) / asset).glob(f"{_STAGING}*"):
-                if time.time() - folder.stat().st_mtime > _STAGING_LIFETIME_S:
-                    shutil.rmtree(folder, ignore_errors=True)
+        try:
+            pointed = Store(self.root)._current_version(asset)
+            needed = self._inputs_of_all() | {pointed, previous}
+            needed.update((self.published or {}).values())
+            for version in self.versions(asset)[:-keep]:
+                if version not in needed:
+                    self._remove(asset, version)
+            if self._is_local:
+                _sweep(Path(self._base) / asset)
+        except (OSError, StorageError) as error:
+            # Readers have the new version: what is left goes the next time.
+            log.warning("%s keeps what it no longer needs: %s", asset, error)
 
     def _inputs_of_all(self) -> set[str | None]:
-        """Versions that any stored artifact was made from."""
+        """Versions that any stored artifact was made from.
+
+        Raises:
+            UnreadableError: it cannot be told now.
+        """
         needed: set[str | None] = set()
-        for entry in self._fs.ls(self._base, detail=True, refresh=True):
-            asset = entry["name"].rstrip("/").rsplit("/", 1)[-1]
-            if entry["type"] == "directory" and not asset.startswith("."):
-                for version in self.versions(asset):
-                    with suppress(StorageError):
-                        inputs = self._manifest(asset, version)["inputs"]
-                        needed |= {entry["version"] for entry in inputs.values()}
+        for asset in self._folders(self._base):
+            for version in [] if asset.startswith(".") else self.versions(asset):
+                try:
+                    inputs = self._manifest(asset, version)["inputs"]
+                except UnreadableError:
+                    raise
+                except StorageError:
+                    continue
+                needed |= {entry["version"] for entry in inputs.values()}
         return needed
 
-    def _remove(self, folder: str) -> None:
-        try:
+    def _remove(self, asset: str, version: str) -> None:
+        """Removes a version; no reader sees a part of it."""
+        folder = f"{self._base}/{asset}/{version}"
+        if self._is_local:
+            # Out of sight in one step; `_sweep` takes it from there.
+            os.rename(folder, f"{self._base}/{asset}/{_REMOVED}{version}")
+            return
+        with suppress(*_GONE):
+            # The manifest first: without it, no reader takes the rest for a version.
+            self._fs.rm_file(f"{folder}/{MANIFEST}")
             self._fs.rm(folder, recursive=True)
-        except OSError as error:  # another run may be removing it too
-            log.warning("%s is left where it is: %s", folder, error)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what was put out of sight, and what killed processes left there."""
+    for path in folder.iterdir():
+        if path.name.startswith((_STAGING, _REMOVED)) and not is_claimed(path):
+            shutil.rmtree(path)
+    remove_partial(folder)
 
 
 def _remove_unused(folder: Path) -> None:

@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -287,17 +289,120 @@ def test_a_reader_never_sees_a_half_written_pointer(tmp_path: Path) -> None:
     assert seen == set(versions)
 
 
-def test_what_a_killed_run_left_is_removed_a_day_later(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+def test_what_killed_processes_left_goes_and_what_one_still_writes_stays(
+    tmp_path: Path,
+) -> None:
+    store = Store(str(tmp_path), keep=1)
     store.publish("thing", Origin("1"), write_text("x"))
-    left = tmp_path / "thing" / ".staging-left"
-    fresh = tmp_path / "thing" / ".staging-fresh"
-    left.mkdir()
-    fresh.mkdir()
-    os.utime(left, (0, 0))
-    store.publish("thing", Origin("2"), write_text("y"))
-    assert not left.exists()
-    assert fresh.exists()
+    left = [
+        tmp_path / "thing" / ".staging-left",
+        tmp_path / "thing" / ".removed-left",
+        tmp_path / "thing" / ".current.json-left.partial",
+    ]
+    for folder in left[:2]:
+        folder.mkdir()
+        (folder / "half").write_text("half")
+    left[2].write_text("half")
+    in_use: list[Path] = []
+
+    def make(folder: Path) -> None:
+        store.publish("thing", Origin("2"), write_text("y"))
+        in_use.extend(f for f in [folder] if f.exists())
+        write_text("z")(folder)
+
+    store.publish("thing", Origin("3"), make)
+    assert len(in_use) == 1
+    assert sorted(path.name for path in (tmp_path / "thing").iterdir()) == sorted(
+        [*store.versions("thing"), "current.json"]
+    )
+
+
+def test_a_version_that_another_run_is_about_to_point_to_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path), keep=1)
+    oldest = store.publish("thing", Origin("0"), write_text("0"))
+    for number in range(1, 4):
+        replace(store, keep=9).publish(
+            "thing", Origin(str(number)), write_text(str(number))
+        )
+    pruning = [
+        threading.Thread(
+            target=store.publish, args=("thing", Origin("new"), write_text("new"))
+        )
+    ]
+    flip = Store._flip
+
+    def other_run_comes_first(self: Store, asset: str, version: str) -> None:
+        if pruning and version == oldest.version:
+            pruning[0].start()
+            pruning[0].join(0.5)
+        flip(self, asset, version)
+
+    monkeypatch.setattr(Store, "_flip", other_run_comes_first)
+    store.publish("thing", Origin("0"), write_text("not made"))
+    pruning[0].join()
+    assert store.require("thing").file("a.txt").read_text() == "new"
+    # The one before stays to go back to.
+    assert oldest.version in store.versions("thing")
+
+
+def test_a_reader_whose_version_goes_while_it_reads_takes_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = replace(store, keep=1)
+    quick.publish("thing", Origin("0"), write_text("0"))
+    for read in (quick.require, quick.manifest):
+        current = Store._current_version
+        passed: list[str | None] = []
+
+        def overtaken(
+            self: Store,
+            asset: str,
+            current: Any = current,
+            passed: list[str | None] = passed,
+        ) -> str | None:
+            version: str | None = current(self, asset)
+            if not passed:
+                passed.append(version)
+                for _ in range(3):
+                    origin = Origin(uuid.uuid4().hex)
+                    quick.publish("thing", origin, write_text(origin.code_version))
+            return version
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "_current_version", overtaken)
+            assert read("thing") is not None
+        assert passed[0] not in quick.versions("thing")
+    # With nothing newer to read, what is missing is told.
+    version = quick.require("thing").version
+    quick._remove("thing", version)
+    with pytest.raises(StorageError, match="incomplete"):
+        quick.require("thing")
+
+
+def test_a_manifest_that_cannot_be_read_now_removes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(str(tmp_path), keep=1)
+    for number in range(3):
+        replace(store, keep=9).publish(
+            "thing", Origin(str(number)), write_text(str(number))
+        )
+    kept = store.versions("thing")
+    read = LocalFileSystem.cat_file
+
+    def failing(self: LocalFileSystem, path: str, *rest: Any) -> bytes:
+        if f"{kept[1]}/manifest" in path:
+            raise OSError(errno.EIO, "Input/output error")
+        content: bytes = read(self, path, *rest)
+        return content
+
+    monkeypatch.setattr(Store, "find", lambda *_, **__: None)
+    monkeypatch.setattr(LocalFileSystem, "cat_file", failing)
+    made = store.publish("thing", Origin("new"), write_text("new"))
+    assert store.versions("thing") == [*kept, made.version]
+    assert "keeps what it no longer needs" in caplog.text
 
 
 def test_a_disk_that_does_not_answer_is_no_damage(
