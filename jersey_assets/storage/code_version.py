@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+from jersey_assets.storage.files import cache_folder, replace_file
 
 _PACKAGE = Path(__file__).parents[1]
 # Libraries whose distribution has another name than their module.
@@ -27,9 +31,9 @@ _STANDARD = frozenset({"__future__", *sys.stdlib_module_names})
 class _Module:
     """What one source file adds: its own digest, and what it imports."""
 
-    digest: bytes
-    modules: frozenset[str]
-    libraries: frozenset[str]
+    digest: str
+    modules: list[str]
+    libraries: list[str]
 
 
 @cache
@@ -46,43 +50,60 @@ def code_version(module: str, package: Path = _PACKAGE) -> str:
     Raises:
         ModuleNotFoundError: there is no such module.
     """
+    modules = _read_package(package)
     found: dict[str, _Module] = {}
     queue = [f"{package.name}.{module}"]
     while queue:
         name = queue.pop()
         if name in found or name.split(".")[1:2] == ["plots"]:
             continue
-        found[name] = _read_module(name, package)
+        if name not in modules:
+            raise ModuleNotFoundError(f"no module named {name}", name=name)
+        found[name] = modules[name]
         queue.extend(found[name].modules)
     digest = hashlib.sha256()
     # Sorted by content: a file that moves as it is leaves the version as it was.
     for own in sorted({module.digest for module in found.values()}):
-        digest.update(own)
-    for library in sorted(set().union(*(m.libraries for m in found.values()))):
+        digest.update(own.encode())
+    for library in sorted({name for m in found.values() for name in m.libraries}):
         distribution = _DISTRIBUTIONS.get(library, library)
         digest.update(f"{library}=={version(distribution)}\0".encode())
     return digest.hexdigest()[:12]
 
 
 @cache
-def _read_module(name: str, package: Path) -> _Module:
-    source = _find(name, package)
-    if source is None:
-        raise ModuleNotFoundError(f"no module named {name}", name=name)
-    reader = _Reader(package)
-    reader.read(ast.parse(source.read_bytes()))
-    text = "\0".join([*reader.parts, *sorted(reader.imported)])
-    return _Module(
-        hashlib.sha256(text.encode()).digest(),
-        frozenset(reader.modules),
-        frozenset(reader.libraries),
-    )
+def _read_package(package: Path) -> dict[str, _Module]:
+    """Reads every module of the package.
+
+    Parsing takes a quarter of a second, and every process that loads the graph needs
+    it: what the same bytes gave last time is kept in the user's cache folder.
+    """
+    sources = {
+        ".".join([package.name, *_dotted(file.relative_to(package))]): file.read_bytes()
+        for file in sorted(package.rglob("*.py"))
+    }
+    everything = b"\0".join([name.encode() + b"\0" + sources[name] for name in sources])
+    key = hashlib.sha256(Path(__file__).read_bytes() + everything).hexdigest()
+    name = hashlib.sha256(bytes(package)).hexdigest()[:16]
+    # Without a home, or on a full disk, it is read anew.
+    with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
+        kept = json.loads((cache_folder("code") / f"{name}.json").read_bytes())
+        if kept["key"] == key:
+            return {name: _Module(**read) for name, read in kept["modules"].items()}
+    modules = {
+        name: _Reader(package.name, sources.keys()).read_module(source)
+        for name, source in sources.items()
+    }
+    with suppress(OSError, RuntimeError):
+        content = {"key": key, "modules": {n: asdict(m) for n, m in modules.items()}}
+        path = cache_folder("code") / f"{name}.json"
+        replace_file(path, json.dumps(content).encode())
+    return modules
 
 
-def _find(name: str, package: Path) -> Path | None:
-    path = package.parent.joinpath(*name.split("."))
-    sources = (path.with_suffix(".py"), path / "__init__.py")
-    return next((source for source in sources if source.is_file()), None)
+def _dotted(file: Path) -> tuple[str, ...]:
+    parts = file.with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
 
 
 class _Reader:
@@ -92,53 +113,59 @@ class _Reader:
     the files, and a file of ours may be renamed.
     """
 
-    def __init__(self, package: Path) -> None:
+    def __init__(self, package: str, modules: Collection[str]) -> None:
         self._package = package
-        self.parts: list[str] = []
-        self.imported: list[str] = []
-        self.modules: set[str] = set()
-        self.libraries: set[str] = set()
+        self._known = modules
+        self._parts: list[str] = []
+        self._imported: list[str] = []
+        self._modules: set[str] = set()
+        self._libraries: set[str] = set()
 
-    def read(self, node: ast.AST) -> None:
-        """Adds a node and everything below it."""
+    def read_module(self, source: bytes) -> _Module:
+        self._read(ast.parse(source))
+        text = "\0".join([*self._parts, *sorted(self._imported)])
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return _Module(digest, sorted(self._modules), sorted(self._libraries))
+
+    def _read(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 self._note(alias.name, ())
-                self.imported.append(f"{alias.name} as {alias.asname}")
+                self._imported.append(f"{alias.name} as {alias.asname}")
             return
         if isinstance(node, ast.ImportFrom):
             module = node.module or ""
             ours = self._note(module, [alias.name for alias in node.names])
-            self.imported.extend(
+            self._imported.extend(
                 f"{'' if ours else module}:{alias.name} as {alias.asname}"
                 for alias in node.names
             )
             return
-        self.parts.append(type(node).__name__)
+        self._parts.append(type(node).__name__)
         for field, value in ast.iter_fields(node):
             if isinstance(value, list):
-                self.parts.append(f"{field}[")
+                self._parts.append(f"{field}[")
                 for item in _that_count(value):
                     self._read_value(item)
-                self.parts.append("]")
+                self._parts.append("]")
             else:
-                self.parts.append(field)
+                self._parts.append(field)
                 self._read_value(value)
 
     def _read_value(self, value: object) -> None:
         if isinstance(value, ast.AST):
-            self.read(value)
+            self._read(value)
         else:
-            self.parts.append(repr(value))
+            self._parts.append(repr(value))
 
     def _note(self, module: str, names: Iterable[str]) -> bool:
         """Notes an import; says whether it is one of the package's own modules."""
         root = module.partition(".")[0]
-        if root != self._package.name:
+        if root != self._package:
             if root not in _STANDARD:
-                self.libraries.add(root)
+                self._libraries.add(root)
             return False
-        self.modules.update(self._modules_of(module, names))
+        self._modules.update(self._modules_of(module, names))
         return True
 
     def _modules_of(self, module: str, names: Iterable[str]) -> Iterator[str]:
@@ -147,7 +174,7 @@ class _Reader:
         for end in range(1, len(parts) + 1):
             yield ".".join(parts[:end])
         for name in names:
-            if _find(f"{module}.{name}", self._package) is not None:
+            if f"{module}.{name}" in self._known:
                 yield f"{module}.{name}"
 
 

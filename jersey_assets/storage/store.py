@@ -25,9 +25,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from jersey_assets.storage.files import cache_folder, replace_file, sync
 
 MANIFEST = "manifest.json"
@@ -366,6 +363,8 @@ class Store:
 
     @cached_property
     def _located(self) -> tuple[Any, str]:
+        import fsspec  # a tenth of a second that loading the graph does not need
+
         fs, path = fsspec.url_to_fs(self.root)
         return fs, path.rstrip("/")
 
@@ -379,6 +378,8 @@ class Store:
 
     @property
     def _is_local(self) -> bool:
+        from fsspec.implementations.local import LocalFileSystem
+
         return isinstance(self._fs, LocalFileSystem)
 
     @contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jersey_assets.storage import code_version as code_version_module
 from jersey_assets.storage.code_version import code_version
 
 SOURCES = {
@@ -37,6 +38,12 @@ SOURCES = {
     "plots/__init__.py": "",
     "plots/curves.py": "def draw() -> None: print('curve')\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "jersey-assets" / "code"
 
 
 @pytest.fixture
@@ -133,3 +140,27 @@ def test_modules_that_nothing_imports_change_nothing(club: Path) -> None:
 def test_a_module_that_does_not_exist_is_refused(club: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"training\.fitt"):
         code_version("training.fitt", club)
+
+
+def forget() -> None:
+    """What a new process does not know."""
+    code_version_module._read_package.cache_clear()
+    code_version.cache_clear()
+
+
+def test_a_new_process_sees_what_changed_on_disk(club: Path) -> None:
+    before = code_version("training.fit", club)
+    forget()
+    assert code_version("training.fit", club) == before  # from the cache folder
+    (club / "contract.py").write_text("DIGITS = 3\n")
+    forget()
+    assert code_version("training.fit", club) != before
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"key": 1}', b"\xff"])
+def test_a_damaged_cache_is_read_anew(club: Path, cache: Path, content: bytes) -> None:
+    before = code_version("training.fit", club)
+    (kept,) = cache.iterdir()
+    kept.write_bytes(content)
+    forget()
+    assert code_version("training.fit", club) == before
