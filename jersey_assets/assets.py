@@ -68,7 +68,7 @@ def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult
             "table and nothing else. Rows that do not hold are in "
             "`rejected_annotations`; the checks say whether there are too many.",
             group_name=GROUP,
-            code_version=code_version("annotations"),
+            code_version=code_version("annotations.validation"),
             kinds={"pandera", "parquet"},
         ),
         dg.AssetSpec(
@@ -78,7 +78,7 @@ def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult
             "value, reason and what to do about it. Nothing is dropped or repaired in "
             "silence: rows read = kept + set aside + merged duplicates.",
             group_name=GROUP,
-            code_version=code_version("annotations"),
+            code_version=code_version("annotations.validation"),
             kinds={"parquet"},
         ),
     ]
@@ -120,7 +120,6 @@ def annotations(
     ):
         yield Desk(context, artifacts).publish(
             asset,
-            "annotations",
             make,
             settings={"content": found.digest},
             dataset=opened.name,
@@ -132,7 +131,7 @@ def annotations(
 @dg.asset(
     deps=["validated_annotations"],
     group_name=GROUP,
-    code_version=code_version("labels"),
+    code_version=code_version("labels.mapping"),
     kinds={"json"},
 )
 @within(OP_HOURS)
@@ -152,7 +151,6 @@ def class_mapping(
     table = desk.read("validated_annotations").file("annotations.parquet")
     return desk.publish(
         "class_mapping",
-        "labels",
         lambda folder: write_mapping(class_mapping(pd.read_parquet(table)), folder),
     )
 
@@ -160,7 +158,7 @@ def class_mapping(
 @dg.asset(
     deps=["validated_annotations"],
     group_name=GROUP,
-    code_version=code_version("labels"),
+    code_version=code_version("labels.statistics"),
     kinds={"json", "matplotlib"},
 )
 @within(OP_HOURS)
@@ -182,14 +180,14 @@ def dataset_statistics(
         rows = pd.read_parquet(table)
         write_statistics(dataset_statistics(root, rows), rows, folder)
 
-    return desk.publish("dataset_statistics", "labels", make)
+    return desk.publish("dataset_statistics", make)
 
 
 @dg.asset(
     deps=["validated_annotations", "class_mapping"],
     config_schema=Settings(Filling),
     group_name=GROUP,
-    code_version=code_version("labels"),
+    code_version=code_version("labels.filling"),
     kinds={"pillow", "parquet"},
 )
 @within(OP_HOURS)
@@ -215,7 +213,7 @@ def rendered_crops(
         wanted = {label: int(counts[label]) for label in mapping}
         write_drawn(draw_missing(filling, wanted, context.log.info), folder)
 
-    return desk.publish("rendered_crops", "labels", make, filling.model_dump())
+    return desk.publish("rendered_crops", make, filling.model_dump())
 
 
 @dg.asset(
@@ -229,7 +227,7 @@ def rendered_crops(
     op_tags=GPU_TAGS,
     config_schema=Settings(Recipe),
     group_name=GROUP,
-    code_version=code_version("training"),
+    code_version=code_version("training.fit"),
     kinds={"gpu", "pytorch", "lightning"},
 )
 @within(TRAINING_HOURS)
@@ -289,7 +287,6 @@ def trained_checkpoint(
         try:
             result = desk.publish(
                 "trained_checkpoint",
-                "training",
                 make,
                 settings,
                 recipe_hash=recipe_hash,
@@ -313,7 +310,7 @@ def trained_checkpoint(
     pool="gpu",
     op_tags=GPU_TAGS,
     group_name=GROUP,
-    code_version=code_version("training"),
+    code_version=code_version("training.evaluation"),
     kinds={"pytorch", "matplotlib"},
 )
 @within(OP_HOURS)
@@ -345,13 +342,13 @@ def evaluation_report(
         evaluation = evaluate(checkpoint, split, crops)
         write_evaluation(evaluation, checkpoint, crops, folder)
 
-    return desk.publish("evaluation_report", "training", make)
+    return desk.publish("evaluation_report", make)
 
 
 @dg.asset(
     deps=["class_mapping", "trained_checkpoint"],
     group_name=GROUP,
-    code_version=code_version("export"),
+    code_version=code_version("export.onnx_model"),
     kinds={"onnx"},
 )
 @within(OP_HOURS)
@@ -375,7 +372,6 @@ def onnx_model(
     )
     return desk.publish(
         "onnx_model",
-        "export",
         lambda folder: export_onnx(
             load_checkpoint(trained.file("model.ckpt")), folder, provenance
         ),
@@ -385,7 +381,7 @@ def onnx_model(
 @dg.asset(
     deps=["validated_annotations", "class_mapping", "trained_checkpoint", "onnx_model"],
     group_name=GROUP,
-    code_version=code_version("export"),
+    code_version=code_version("export.parity"),
     kinds={"onnxruntime", "matplotlib"},
 )
 @within(OP_HOURS)
@@ -415,13 +411,13 @@ def parity_report(
         crops = load_crops(root, rows, mapping, checkpoint.image_size)
         write_parity(model, checkpoint, crops, folder)
 
-    return desk.publish("parity_report", "export", make)
+    return desk.publish("parity_report", make)
 
 
 @dg.asset(
     deps=["validated_annotations", "class_mapping", "onnx_model"],
     group_name=GROUP,
-    code_version=code_version("export"),
+    code_version=code_version("export.quantize"),
     kinds={"onnx"},
 )
 @within(OP_HOURS)
@@ -455,7 +451,7 @@ def int8_model(
         )
         write_int8(model, calibration, crops, folder)
 
-    return desk.publish("int8_model", "export", make)
+    return desk.publish("int8_model", make)
 
 
 @dg.asset(
@@ -483,7 +479,7 @@ def int8_model(
         ),
     ],
     group_name=GROUP,
-    code_version=code_version("release"),
+    code_version=code_version("release.bundle"),
     kinds={"onnx", "markdown"},
 )
 @within(OP_HOURS)
@@ -533,7 +529,6 @@ def released_model(
         if all(verdict.passed for verdict in verdicts):
             after = desk.store_artifact(
                 "released_model",
-                "release",
                 lambda folder: write_bundle(candidate, folder),
             )
     decided = decision(verdicts, before, after)

@@ -15,7 +15,6 @@ import dagster as dg
 from jersey_assets import metadata
 from jersey_assets.resources import Artifacts
 from jersey_assets.retraining import READ_TAG
-from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.store import Artifact, Origin
 
 # What a manifest takes over from the artifacts it was made from.
@@ -44,7 +43,6 @@ class Desk:
     def publish(
         self,
         asset: str,
-        room: str,
         make: Callable[[Path], None],
         settings: Mapping[str, Any] | None = None,
         **facts: str,
@@ -66,12 +64,13 @@ class Desk:
 
         Args:
             asset: the asset's name.
-            room: the room whose code makes it.
             make: writes the artifact's files into a folder.
             settings: what decides the content beside the inputs and the code.
             facts: provenance for the manifest.
         """
-        origin = Origin(code_version(room), tuple(self._inputs), settings or {})
+        versions = self._context.assets_def.code_versions_by_key
+        code_version = str(versions[dg.AssetKey(asset)])
+        origin = Origin(code_version, tuple(self._inputs), settings or {})
         for artifact in self._inputs:
             inherited = {k: v for k, v in artifact.manifest.items() if k in _INHERITED}
             facts = inherited | facts

@@ -1,44 +1,193 @@
-"""The version of the code that makes an artifact: a digest over its sources."""
+"""The version of the code that makes an artifact: a digest of what it can run.
+
+The syntax trees of the module that makes the content and of all modules that it
+imports, wherever the import stands, and the versions of the libraries that they name.
+Comments, docstrings and where a file lies change nothing. Neither do the figures:
+pictures show content and do not make it.
+"""
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import json
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from jersey_assets.storage.files import cache_folder, replace_file
+
 _PACKAGE = Path(__file__).parents[1]
-_SOURCES = {".py", ".jinja"}
-# In the order in which data flows: a room's artifacts depend on the rooms before it.
-_ROOMS = {
-    "plots": ("matplotlib",),
-    "annotations": ("msgspec", "numpy", "pandas", "pandera", "pillow", "pyarrow"),
-    "rendering": (),
-    "labels": (),
-    "training": ("lightning", "torch", "torchmetrics", "torchvision"),
-    "export": ("jinja2", "onnx", "onnxruntime", "onnxscript"),
-    "release": (),
-}
+# Libraries whose distribution has another name than their module.
+_DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+_STANDARD = frozenset({"__future__", *sys.stdlib_module_names})
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What one source file adds: its own digest, and what it imports."""
+
+    digest: str
+    modules: list[str]
+    libraries: list[str]
 
 
 @cache
-def code_version(room: str) -> str:
-    """Digests the sources and libraries that a room's artifacts come from.
+def code_version(module: str, package: Path = _PACKAGE) -> str:
+    """Digests the code and the libraries that an artifact's content comes from.
 
     Args:
-        room: name of the room's folder.
+        module: the module that makes the content, below the package: `training.fit`.
+        package: the folder of the package.
 
     Returns:
-        12 hex digits, the same for the same sources and library versions.
+        12 hex digits, the same for the same code and library versions.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
     """
+    modules = _read_package(package)
+    found: dict[str, _Module] = {}
+    queue = [f"{package.name}.{module}"]
+    while queue:
+        name = queue.pop()
+        if name in found or name.split(".")[1:2] == ["plots"]:
+            continue
+        if name not in modules:
+            raise ModuleNotFoundError(f"no module named {name}", name=name)
+        found[name] = modules[name]
+        queue.extend(found[name].modules)
     digest = hashlib.sha256()
-    for name, libraries in _ROOMS.items():
-        sources = (_PACKAGE / name).rglob("*")
-        for source in sorted(s for s in sources if s.suffix in _SOURCES):
-            digest.update(f"{source.relative_to(_PACKAGE)}\0".encode())
-            digest.update(source.read_bytes())
-        for library in libraries:
-            digest.update(f"{library}=={version(library)}\0".encode())
-        if name == room:
-            return digest.hexdigest()[:12]
-    raise ValueError(f"no room named {room}")
+    # Sorted by content: a file that moves as it is leaves the version as it was.
+    for own in sorted({module.digest for module in found.values()}):
+        digest.update(own.encode())
+    for library in sorted({name for m in found.values() for name in m.libraries}):
+        distribution = _DISTRIBUTIONS.get(library, library)
+        digest.update(f"{library}=={version(distribution)}\0".encode())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _read_package(package: Path) -> dict[str, _Module]:
+    """Reads every module of the package.
+
+    Parsing takes a quarter of a second, and every process that loads the graph needs
+    it: what the same bytes gave last time is kept in the user's cache folder.
+    """
+    sources = {
+        ".".join([package.name, *_dotted(file.relative_to(package))]): file.read_bytes()
+        for file in sorted(package.rglob("*.py"))
+    }
+    everything = b"\0".join([name.encode() + b"\0" + sources[name] for name in sources])
+    key = hashlib.sha256(Path(__file__).read_bytes() + everything).hexdigest()
+    name = hashlib.sha256(bytes(package)).hexdigest()[:16]
+    # Without a home, or on a full disk, it is read anew.
+    with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
+        kept = json.loads((cache_folder("code") / f"{name}.json").read_bytes())
+        if kept["key"] == key:
+            return {name: _Module(**read) for name, read in kept["modules"].items()}
+    modules = {
+        name: _Reader(package.name, sources.keys()).read_module(source)
+        for name, source in sources.items()
+    }
+    with suppress(OSError, RuntimeError):
+        content = {"key": key, "modules": {n: asdict(m) for n, m in modules.items()}}
+        path = cache_folder("code") / f"{name}.json"
+        replace_file(path, json.dumps(content).encode())
+    return modules
+
+
+def _dotted(file: Path) -> tuple[str, ...]:
+    parts = file.with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+class _Reader:
+    """Writes a syntax tree down without what does not run, and notes its imports.
+
+    Imports are noted apart and sorted, since they stand in the order of the names of
+    the files, and a file of ours may be renamed.
+    """
+
+    def __init__(self, package: str, modules: Collection[str]) -> None:
+        self._package = package
+        self._known = modules
+        self._parts: list[str] = []
+        self._imported: list[str] = []
+        self._modules: set[str] = set()
+        self._libraries: set[str] = set()
+
+    def read_module(self, source: bytes) -> _Module:
+        self._read(ast.parse(source))
+        text = "\0".join([*self._parts, *sorted(self._imported)])
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return _Module(digest, sorted(self._modules), sorted(self._libraries))
+
+    def _read(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                self._note(alias.name, ())
+                self._imported.append(f"{alias.name} as {alias.asname}")
+            return
+        if isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            ours = self._note(module, [alias.name for alias in node.names])
+            self._imported.extend(
+                f"{'' if ours else module}:{alias.name} as {alias.asname}"
+                for alias in node.names
+            )
+            return
+        self._parts.append(type(node).__name__)
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                self._parts.append(f"{field}[")
+                for item in _that_count(value):
+                    self._read_value(item)
+                self._parts.append("]")
+            else:
+                self._parts.append(field)
+                self._read_value(value)
+
+    def _read_value(self, value: object) -> None:
+        if isinstance(value, ast.AST):
+            self._read(value)
+        else:
+            self._parts.append(repr(value))
+
+    def _note(self, module: str, names: Iterable[str]) -> bool:
+        """Notes an import; says whether it is one of the package's own modules."""
+        root = module.partition(".")[0]
+        if root != self._package:
+            if root not in _STANDARD:
+                self._libraries.add(root)
+            return False
+        self._modules.update(self._modules_of(module, names))
+        return True
+
+    def _modules_of(self, module: str, names: Iterable[str]) -> Iterator[str]:
+        # Importing a module runs the packages that it lies in as well.
+        parts = module.split(".")
+        for end in range(1, len(parts) + 1):
+            yield ".".join(parts[:end])
+        for name in names:
+            if f"{module}.{name}" in self._known:
+                yield f"{module}.{name}"
+
+
+def _that_count(items: list[object]) -> Iterator[object]:
+    for item in items:
+        if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant):
+            continue  # a docstring
+        if isinstance(item, ast.If) and _is_for_typing(item.test):
+            continue
+        if isinstance(item, ast.keyword) and item.arg == "description":
+            continue  # what the help of a setting says
+        yield item
+
+
+def _is_for_typing(test: ast.expr) -> bool:
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"

@@ -13,7 +13,7 @@ _PARTIAL = ".partial"
 
 
 def cache_folder(kind: str) -> Path:
-    """Folder of this user for what belongs to a URL: `$XDG_CACHE_HOME/jersey-assets`.
+    """Folder of this user for what is safe to delete: `$XDG_CACHE_HOME/jersey-assets`.
 
     Args:
         kind: name of the folder in there; made where it is missing.

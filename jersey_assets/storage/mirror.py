@@ -20,8 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from jersey_assets.storage.files import cache_folder, remove_partial, replace_file, sync
 from jersey_assets.storage.lock import one_at_a_time
 
@@ -125,6 +123,8 @@ class Mirror:
 
     def _located(self) -> tuple[Any, str]:
         try:
+            import fsspec
+
             fs, base = fsspec.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             raise MirrorError(f"{self.url}: {error}") from error

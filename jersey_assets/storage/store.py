@@ -30,9 +30,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from jersey_assets.storage.files import (
     cache_folder,
     remove_partial,
@@ -374,6 +371,8 @@ class Store:
 
     @cached_property
     def _located(self) -> tuple[Any, str]:
+        import fsspec  # a tenth of a second that loading the graph does not need
+
         fs, path = fsspec.url_to_fs(self.root)
         return fs, path.rstrip("/")
 
@@ -390,6 +389,8 @@ class Store:
 
     @property
     def _is_local(self) -> bool:
+        from fsspec.implementations.local import LocalFileSystem
+
         return isinstance(self._fs, LocalFileSystem)
 
     @contextmanager

@@ -165,7 +165,7 @@ def open_work(
         "recipe": hashlib.sha256(knobs).hexdigest(),
         "data": data.hexdigest(),
         "weights": weights.digest() if weights else "",
-        "code": code_version("training"),
+        "code": code_version("training.fit"),
     }
     key = hashlib.sha256(canonical_json(identity)).hexdigest()[:16]
     _mention_others(scratch, key, identity)

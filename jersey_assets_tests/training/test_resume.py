@@ -298,7 +298,7 @@ def test_work_of_another_training_is_not_resumed(
         images[0, 0, 0, 0] ^= 1
         data = replace(few, images=images)
     else:
-        monkeypatch.setattr(work, "code_version", lambda room: "other")
+        monkeypatch.setattr(work, "code_version", lambda module: "other")
     with caplog.at_level(logging.INFO):
         run(interrupted.parent, data, epochs=KNOBS["epochs"], **knobs)
     reason = {"recipe": "recipe", "code": "code"}.get(change, "data")
@@ -311,13 +311,13 @@ def test_work_that_was_moved_under_another_key_is_refused(
 ) -> None:
     other = interrupted.parent / "other"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "code_version", lambda room: "other")
+        patch.setattr(work, "code_version", lambda module: "other")
         run(other)
     (target,) = other.iterdir()
     shutil.rmtree(target)
     shutil.copytree(interrupted, target)
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO):
-        patch.setattr(work, "code_version", lambda room: "other")
+        patch.setattr(work, "code_version", lambda module: "other")
         run(other)
     assert "starting afresh" in caplog.text
     assert "other code" in caplog.text
