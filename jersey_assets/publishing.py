@@ -48,14 +48,13 @@ class Desk:
         **facts: str,
     ) -> dg.MaterializeResult[Any]:
         """Stores what `make` writes, as `store_artifact` does, and reports it."""
-        artifact = self.store_artifact(asset, room, make, settings, **facts)
+        artifact = self.store_artifact(asset, make, settings, **facts)
         reused = artifact.manifest["run_id"] != self._context.run.run_id
         return materialized(artifact, reused=reused)
 
     def store_artifact(
         self,
         asset: str,
-        room: str,
         make: Callable[[Path], None],
         settings: Mapping[str, Any] | None = None,
         **facts: str,
