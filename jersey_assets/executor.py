@@ -68,15 +68,8 @@ class _Slots(InstanceConcurrencyContext):
         with raise_execution_interrupts():
             return super().pending_claim_steps()
 
-    def has_pending_claims(self) -> bool:
-        """True, so that the loop never sleeps for longer than the next method says.
-
-        A step that is to be tried again after a pause waits there as well.
-        """
-        return True
-
     def interval_to_next_pending_claim_check(self) -> float:
-        """Seconds that the loop sleeps where no step can start."""
+        """Seconds that the loop sleeps where no step can start; Dagster's says 0."""
         return _POLL_S
 
     def _holders(self, pool: str) -> str:
