@@ -41,7 +41,13 @@ from jersey_assets.labels.mapping import class_mapping
 from jersey_assets.labels.statistics import dataset_statistics
 from jersey_assets.plots.png import save_png
 from jersey_assets.rendering.dataset import render_dataset
-from jersey_assets.training.crops import Crops, load_crops, load_drawn, normalize
+from jersey_assets.training.crops import (
+    Crops,
+    load_crops,
+    load_drawn,
+    natural_size,
+    normalize,
+)
 from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.fit import Training, fit
@@ -67,8 +73,9 @@ def load(root: Path, recipe: Recipe, fill_to: int) -> Data:
     """Validates, counts, draws and decodes, as the graph does."""
     table = validate(root, Rules(conflict_policy="prefer_number")).validated
     mapping = class_mapping(table)
-    size = recipe.image_size
-    counts = table.loc[table["split"] == "train", "label"].value_counts()
+    shown = table[table["split"] == "train"]
+    size = recipe.image_size or natural_size(shown)
+    counts = shown["label"].value_counts()
     wanted = {label: int(counts[label]) for label in mapping}
     drawn = draw_missing(Filling(fill_to=fill_to), wanted, lambda _: None)
     return Data(
