@@ -1,7 +1,7 @@
 # make materialize | test | ui | bench: each sets up .venv first, where it has to.
 
 PYTHON ?= python3
-PRESET ?= quick
+PRESET ?= default
 CONFIG ?=
 ifndef DATA
 DATA := $(or $(JERSEY_DATA_ROOT),data/sample)
@@ -26,7 +26,7 @@ HOME_READY := $(DAGSTER_HOME)/dagster.yaml
   bench-export bench-faults bench-predict bench-sensor bench-training clean help
 
 help:
-	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
+	@echo "make materialize [DATA=folder] [PRESET=default|quick|gpu] [CONFIG=more.yaml]"
 	@echo "make setup | test | test-slow | ui [PORT=3000] | bench | clean (.venv only)"
 
 materialize: $(READY) $(HOME_READY) | $(SAMPLE)
