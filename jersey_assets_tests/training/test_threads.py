@@ -119,14 +119,16 @@ def test_the_number_before_is_put_back_after_a_failure(tmp_path: Path) -> None:
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="processes share the CPU here")
+@pytest.mark.skipif(
+    torch.cuda.is_available() or torch.get_num_threads() < 4,
+    reason="nothing to choose: two processes share fewer than four cores, or GPUs",
+)
 def test_processes_that_train_together_compare_together(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")  # two for each
     with caplog.at_level(logging.INFO, "jersey_assets"):
         made = tiny_fit(None, epochs=9, devices=2, threads=None)
     (decision, *_) = made.summary["threads"]
-    assert decision["threads"] in {1, 2}
-    assert len(re.findall("images/s by number of threads: 1: .*, 2: ", caplog.text)) > 0
+    assert decision["threads"] <= torch.get_num_threads() // 2
+    assert "images/s by number of threads: 1: " in caplog.text
     assert len(re.findall("takes some", caplog.text)) == 1
