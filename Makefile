@@ -1,7 +1,7 @@
 # make materialize | test | ui | bench: each sets up .venv first, where it has to.
 
 PYTHON ?= python3
-PRESET ?= quick
+PRESET ?= default
 CONFIG ?=
 DATA ?= $(JERSEY_DATA_ROOT)
 PORT ?= 3000
@@ -25,7 +25,7 @@ quoted = '$(subst ','\'',$1)'
   bench-training clean help
 
 help:
-	@echo "make materialize [DATA=folder] [PRESET=quick|default|gpu] [CONFIG=more.yaml]"
+	@echo "make materialize [DATA=folder] [PRESET=default|quick|gpu] [CONFIG=more.yaml]"
 	@echo "make setup | test | test-slow | ui [PORT=3000] | bench | clean (.venv only)"
 	@echo "make lock (after a change of the dependencies in pyproject.toml)"
 

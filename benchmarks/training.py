@@ -1,6 +1,6 @@
 """How well, how fast and how evenly the default recipe trains.
 
-`python -m benchmarks.training [accuracy|speed] [--data ROOT …] [--seeds N]
+`python -m benchmarks.training [accuracy|speed|threads] [--data ROOT …] [--seeds N]
 [--recipe JSON] [--fill-to N] [--out DIR]`
 
 accuracy: trains from scratch on each dataset (conflicts resolved by `prefer_number`)
@@ -13,6 +13,11 @@ clipping, averaging, metrics) with ResNet18 at 64 and 224 px, beside (a) a plain
 loop with the same model and optimizer on one ready batch, and (b) that loop fed by
 per-sample torchvision v2 transforms on PIL images; rounds in turn, medians. Then the
 share of a step that the averaging takes.
+
+threads: images/s of the default recipe's steps with one thread, with as many as there
+are cores, and with the number left to the training, alone and beside as many busy
+processes as there are cores; in turn, medians. Alone means what else runs here: the
+load is printed.
 """
 
 from __future__ import annotations
@@ -21,9 +26,12 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +49,13 @@ from jersey_assets.labels.mapping import class_mapping
 from jersey_assets.labels.statistics import dataset_statistics
 from jersey_assets.plots.png import save_png
 from jersey_assets.rendering.dataset import render_dataset
-from jersey_assets.training.crops import Crops, load_crops, load_drawn, normalize
+from jersey_assets.training.crops import (
+    Crops,
+    load_crops,
+    load_drawn,
+    natural_size,
+    normalize,
+)
 from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.fit import Training, fit
@@ -49,6 +63,7 @@ from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
 
 ROUNDS = 3
+FIXED_STEPS, OUR_STEPS = 30, 240
 LABELS = [str(number) for number in range(42)]
 
 
@@ -67,8 +82,9 @@ def load(root: Path, recipe: Recipe, fill_to: int) -> Data:
     """Validates, counts, draws and decodes, as the graph does."""
     table = validate(root, Rules(conflict_policy="prefer_number")).validated
     mapping = class_mapping(table)
-    size = recipe.image_size
-    counts = table.loc[table["split"] == "train", "label"].value_counts()
+    shown = table[table["split"] == "train"]
+    size = recipe.image_size or natural_size(shown)
+    counts = shown["label"].value_counts()
     wanted = {label: int(counts[label]) for label in mapping}
     drawn = draw_missing(Filling(fill_to=fill_to), wanted, lambda _: None)
     return Data(
@@ -150,7 +166,12 @@ def bench_speed(recipe: Recipe) -> None:
     """Ours, the bare loop and the per-sample way, in turn."""
     for size, batch, steps in ((64, 64, 20), (224, 16, 6)):
         chosen = recipe.model_copy(
-            update={"model": "resnet18", "image_size": size, "batch_size": batch}
+            update={
+                "model": "resnet18",
+                "image_size": size,
+                "batch_size": batch,
+                "epochs": 1,
+            }
         )
         crops = _random_crops(batch * steps, size)
         summary = _our_training(chosen, crops)
@@ -187,11 +208,10 @@ def _random_crops(count: int, size: int) -> Crops:
 
 
 def _our_training(recipe: Recipe, crops: Crops) -> dict[str, Any]:
-    """One epoch of a whole training; its summary, whose speed is that of the steps."""
+    """A whole training; its summary, whose speed is that of the steps."""
     few = Crops(crops.images[:2], crops.targets[:2], crops.names[:2])
     half = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    once = recipe.model_copy(update={"epochs": 1})
-    return fit(once, LABELS, crops, few, half, lambda *_: None).summary
+    return fit(recipe, LABELS, crops, few, half, lambda *_: None).summary
 
 
 def _seconds(stepper: _Stepper, step: Callable[[], None], count: int) -> float:
@@ -291,10 +311,50 @@ def _averaging_share(
     return update / (statistics.median(steps) + update)
 
 
+def bench_threads(recipe: Recipe) -> None:
+    """One thread, all threads and ours, alone and beside busy processes."""
+    cores = torch.get_num_threads()
+    size = recipe.image_size or 64
+    crops = _random_crops(recipe.batch_size * FIXED_STEPS, size)
+    ways = {"one thread": 1, f"{cores} threads": cores, "ours": None}
+    for busy in (0, cores):
+        rates: dict[str, list[float]] = {name: [] for name in ways}
+        with _busy_processes(busy):
+            for _ in range(ROUNDS):
+                for name, threads in ways.items():
+                    epochs = 1 if threads else OUR_STEPS // FIXED_STEPS
+                    chosen = {"threads": threads, "epochs": epochs}
+                    summary = _our_training(recipe.model_copy(update=chosen), crops)
+                    rates[name].append(summary["train_images_per_second"])
+                    print(
+                        f"  {name}: {rates[name][-1]:.0f} images/s, load "
+                        f"{os.getloadavg()[0]:.1f}, {summary['threads']}",
+                        flush=True,
+                    )
+        print(f"\nbeside {busy} busy processes, {size} px, {summary['precision']}")
+        middle = {name: statistics.median(values) for name, values in rates.items()}
+        best = max(rate for name, rate in middle.items() if name != "ours")
+        for name, rate in middle.items():
+            print(f"  {name:12} {rate:8.1f} images/s  {rate / best:.2f} x the better")
+
+
+@contextmanager
+def _busy_processes(count: int) -> Iterator[None]:
+    """Lets so many processes compute while this goes on."""
+    command = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def main() -> None:
     """Runs what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("accuracy", "speed"))
+    parser.add_argument("what", nargs="?", choices=("accuracy", "speed", "threads"))
     parser.add_argument("--data", type=Path, action="append", help="dataset root")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipe", type=json.loads, default={}, help="knobs, as JSON")
@@ -306,15 +366,17 @@ def main() -> None:
         parser.error("weights: this benchmark trains from scratch")
     options.out.mkdir(parents=True, exist_ok=True)
     print(f"{len(os.sched_getaffinity(0))} cores, torch {torch.__version__}")
-    if options.what != "speed":
+    if options.what in (None, "accuracy"):
         with tempfile.TemporaryDirectory() as scratch:
             roots = options.data
             if not roots:
                 roots = [Path(scratch) / "drawn"]
                 render_dataset(roots[0], train=1200, valid=200, test=200, seed=0)
             bench_accuracy(roots, recipe, options.seeds, options.fill_to, options.out)
-    if options.what != "accuracy":
+    if options.what in (None, "speed"):
         bench_speed(recipe)
+    if options.what in (None, "threads"):
+        bench_threads(recipe)
 
 
 if __name__ == "__main__":

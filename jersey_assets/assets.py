@@ -243,7 +243,7 @@ def trained_checkpoint(
     """
     import pandas as pd
 
-    from jersey_assets.training.crops import load_crops, load_drawn
+    from jersey_assets.training.crops import load_crops, load_drawn, natural_size
     from jersey_assets.training.errors import Interrupted, TrainingError
     from jersey_assets.training.fit import fit
     from jersey_assets.training.weights import FOLDER, pretrained
@@ -266,11 +266,11 @@ def trained_checkpoint(
 
     def make(folder: Path) -> None:
         rows = pd.read_parquet(table)
-        train, valid = (
-            load_crops(root, rows[rows["split"] == split], mapping, recipe.image_size)
-            for split in ("train", "valid")
-        )
-        train += load_drawn(pd.read_parquet(drawn), mapping, recipe.image_size)
+        shown, judged = (rows[rows["split"] == split] for split in ("train", "valid"))
+        size = recipe.image_size or natural_size(shown)
+        train = load_crops(root, shown, mapping, size)
+        train += load_drawn(pd.read_parquet(drawn), mapping, size)
+        valid = load_crops(root, judged, mapping, size)
         labels = list(mapping)
         made = fit(
             recipe, labels, train, valid, statistics, report, work, weights, logs

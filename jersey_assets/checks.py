@@ -125,6 +125,10 @@ def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
         },
         {
             "beats_majority_class": "Better than always answering the commonest label.",
+            "curve_is_flat": "Valid top-1 hardly rose in the last quarter of the "
+            "epochs: the training was long enough.",
+            "no_class_is_left_behind": "Each label is read on valid at least half as "
+            "often as labels are on average.",
             NEWEST: "The training read the annotations that lie there now. Fails where "
             "the sensor has given up on them; warns where a run was terminated.",
         },

@@ -15,7 +15,13 @@ import dagster as dg
 from jersey_assets import assets
 from jersey_assets.resources import Artifacts, Dataset
 
-RECIPE = {"image_size": 32, "batch_size": 8, "epochs": 4, "learning_rate": 0.002}
+RECIPE = {
+    "image_size": 32,
+    "batch_size": 8,
+    "epochs": 4,
+    "learning_rate": 0.002,
+    "threads": 1,
+}
 STOPPED_AT = 1, 3
 WAITING = "waiting in the second epoch"
 

@@ -263,6 +263,19 @@ def test_every_preset_is_accepted_by_the_graph(name: str) -> None:
     assert dg.validate_run_config(defs.resolve_job_def("retrain"), config)
 
 
+def test_make_trains_by_the_recipe_that_the_launchpad_and_the_sensor_have() -> None:
+    said = subprocess.run(
+        ["make", "--dry-run", "materialize"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (named,) = set(re.findall(r"presets/\w+\.yaml", said.stdout))
+    assert named in (ROOT / "README.md").read_text()
+    assert "ops" not in yaml.safe_load((ROOT / named).read_text())
+
+
 def test_validate_names_faults_by_file_and_line(rendered: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(rendered, tmp_path / "data"))
     path = data / "train" / "annotations.jsonl"

@@ -56,9 +56,15 @@ class Checkpoint:
     raw_state_dict: dict[str, Tensor]
     sha256: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuses a recipe that leaves the size of the input open."""
+        if not self.recipe.image_size:
+            raise ValueError("its recipe names no image_size")
+
     @property
     def image_size(self) -> int:
         """Side of the square input, px."""
+        assert self.recipe.image_size
         return self.recipe.image_size
 
     def build_model(self, *, raw: bool = False) -> nn.Module:

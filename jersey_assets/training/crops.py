@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -19,6 +20,12 @@ from jersey_assets.annotations.images import decode_crop, resize_crop
 
 _IN_MEMORY = 4 * 1024**3
 """Bytes of crops that are held in memory; more of them lie in a temporary file."""
+
+
+_LEAST_SIZE, _LARGEST_SIZE = 64, 96
+"""Sides of inputs that are chosen by the crops, px."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,27 @@ class Crops:
 def evaluation_split(table: pd.DataFrame) -> str:
     """Names the split that models are judged on: test, or valid without one."""
     return "test" if (table["split"] == "test").any() else "valid"
+
+
+def natural_size(table: pd.DataFrame) -> int:
+    """Side of the input that shows crops as large as most of them are, px.
+
+    It is the median of the crops' longer sides, to the nearest multiple of 16 (the
+    network halves its maps four times), from 64 to 96: below, digits of some 20 px
+    would be lost in the first layers; above, a step's time grows faster than what it
+    teaches.
+
+    Args:
+        table: rows of the validated table (`width`, `height`, px).
+    """
+    middle = float(table[["width", "height"]].max(axis=1).median())
+    size = min(max(16 * round(middle / 16), _LEAST_SIZE), _LARGEST_SIZE)
+    log.info(
+        "image_size: %d px, since the median train crop's longer side has %.0f px",
+        size,
+        middle,
+    )
+    return size
 
 
 def load_crops(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.progress import Progress
 from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.sampling import EpochOrder
+from jersey_assets.training.threads import Threads
 from jersey_assets.training.weights import Pretrained
 from jersey_assets.training.work import State, Work, open_work
 
@@ -116,8 +118,9 @@ def fit(
         statistics: `mean` and `std` of the channels, on the 0..1 scale.
         report: called after each epoch with its figures and the number of epochs.
         scratch: where interrupted work is kept and looked for. A training with the
-            same recipe, crops and code goes on from there, on a CPU with the very
-            bits of one that was never interrupted. Without it nothing is kept.
+            same recipe, crops and code goes on from there, on a CPU, where the recipe
+            names `threads`, with the very bits of one that was never interrupted.
+            Without it nothing is kept.
         weights: what the network starts from; without them it starts at random.
         logs: where the files of the recipe's logger go.
 
@@ -130,7 +133,13 @@ def fit(
     """
     if (recipe.weights != "none") != (weights is not None):
         raise ValueError(f"weights: {recipe.weights}, and these were not given")
-    make_loaders(recipe, train, valid)
+    batches = len(make_loaders(recipe, train, valid)[0])
+    recipe = recipe.complete(train.images.shape[-1], batches)
+
+    def report_epoch(epoch: Epoch) -> None:
+        assert recipe.epochs
+        report(epoch, recipe.epochs)
+
     with TemporaryDirectory(prefix="jersey-fit-") as temporary:
         work = open_work(
             scratch or Path(temporary),
@@ -155,7 +164,7 @@ def fit(
                 "the training was finished before; its result is in %s", work.folder
             )
         elif recipe.devices == 1:
-            job.run(train, valid, lambda epoch: report(epoch, recipe.epochs))
+            job.run(train, valid, report_epoch)
         else:
             stored = Path(temporary) / "crops"
             for name, crops in (("train", train), ("valid", valid)):
@@ -163,7 +172,7 @@ def fit(
             train_together(
                 recipe.devices,
                 partial(job.run_stored, stored),
-                lambda epoch: report(epoch, recipe.epochs),
+                report_epoch,
             )
         training = _result(work, recipe, train, valid, weights)
         if recipe.logger != "csv":
@@ -198,7 +207,9 @@ class _Job:
     def run(self, train: Crops, valid: Crops, report: Callable[[Epoch], None]) -> None:
         """Runs Lightning until the training is finished."""
         recipe, state = self.recipe, self.state
+        assert recipe.epochs
         loaders = make_loaders(recipe, train, valid)
+        batch_size = rows_per_batch(recipe, train)
         pl.seed_everything(recipe.seed, verbose=False)
         mean = three_channels(self.statistics["mean"])
         std = three_channels(self.statistics["std"])
@@ -207,7 +218,7 @@ class _Job:
             self.labels,
             mean,
             std,
-            len(loaders[0]),
+            recipe.epochs * math.ceil(len(loaders[0]) / recipe.accumulate),
             class_weights(train.targets, len(self.labels), recipe.class_weights),
         )
         if self.weights:
@@ -243,11 +254,12 @@ class _Job:
                 precision=_precision(recipe),
                 accumulate_grad_batches=recipe.accumulate,
                 callbacks=[
+                    Threads(history.facts, recipe.threads, batch_size),
                     FiniteLoss(),
                     FreezeBackbone(recipe.freeze_epochs),
                     ema,
                     history,
-                    Progress(history.facts, rows_per_batch(recipe, train)),
+                    Progress(history.facts, batch_size),
                     Confusions(history, recipe.confusion_every),
                     keeper,
                     *([LearningRateMonitor("epoch")] if logger else []),
@@ -264,13 +276,16 @@ class _Job:
                 default_root_dir=self.work.folder,
             )
             log.info(
-                "training %s on %s in %s: %d crops, %d classes, %d batches per epoch",
+                "training %s at %d px on %s in %s: %d crops, %d classes, %d batches of "
+                "%d in an epoch",
                 recipe.model,
+                recipe.image_size,
                 trainer.strategy.root_device,
                 trainer.precision,
                 len(train),
                 module.num_classes,
                 len(loaders[0]),
+                batch_size,
             )
             resume = self.work.folder / state.resume if state.resume else None
             trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
@@ -328,6 +343,10 @@ def _result(
     summary: dict[str, Any] = {
         "valid_top1": best.valid_top1,
         "valid_top5": best.valid_top5,
+        "valid_top1_before_last_quarter": max(
+            (e.valid_top1 for e in state.epochs[: 3 * len(state.epochs) // 4]),
+            default=None,
+        ),
         "valid_loss": best.valid_loss,
         "valid_images": len(valid),
         "best_epoch": best.epoch,
@@ -338,12 +357,13 @@ def _result(
             facts["train_images"] / facts["train_seconds"], 1
         ),
         "ema_step": checkpoint.ema_step,
-        **describe_model(network, recipe.image_size),
+        **describe_model(network, checkpoint.image_size),
         "trainable": count_trainable(
             network, frozen=recipe.freeze_epochs >= len(state.epochs)
         ),
         "device": state.device,
         "precision": _precision(recipe),
+        "threads": facts["threads"],
         **{name: value for name, value in facts.items() if name.startswith("peak_")},
         "draws": dict(zip(checkpoint.labels, draws, strict=True)),
         "kept": [

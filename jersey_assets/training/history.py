@@ -32,12 +32,11 @@ class Epoch:
     seconds: float
 
     def line(self, epochs: int) -> str:
-        """The epoch as one line for a person, with the time that is left."""
-        left = self.seconds / self.epoch * (epochs - self.epoch)
+        """The epoch as one line for a person."""
         return (
             f"epoch {self.epoch:>3}/{epochs}  train loss {self.train_loss:.3f}  "
             f"valid loss {self.valid_loss:.3f}  valid top-1 {self.valid_top1:6.1%}  "
-            f"{self.seconds:4.0f} s, {left:.0f} s left"
+            f"{self.seconds:4.0f} s"
         )
 
 

@@ -29,14 +29,24 @@ class TrainingModule(pl.LightningModule):
         labels: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
-        batches_per_epoch: int,
+        steps: int,
         class_weights: Tensor,
     ) -> None:
+        """Makes the network and what it is trained with.
+
+        Args:
+            recipe: the training's knobs.
+            labels: the labels, in class order.
+            mean: channel means, on the 0..1 scale.
+            std: channel standard deviations, likewise.
+            steps: optimizer steps of the whole training.
+            class_weights: float32 [classes], as `loss.class_weights` gives them.
+        """
         super().__init__()
         self.recipe = recipe
         self.num_classes = num_classes = len(labels)
         self.normalization = mean, std
-        self.steps = recipe.epochs * math.ceil(batches_per_epoch / recipe.accumulate)
+        self.steps = steps
         network = build_model(recipe, labels)
         self.model = network.to(memory_format=torch.channels_last)
         self.loss = ClassificationLoss(recipe, class_weights)
@@ -91,10 +101,10 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         rest = [p for p in self.model.parameters() if p.ndim <= 1]
-        # How long weights remember counts in epochs: Wang and Aitchison, "How to set
-        # AdamW's weight decay as you scale model and dataset size" (2024).
-        steps = self.steps / self.recipe.epochs
-        share = -math.expm1(math.log1p(-self.recipe.decay) / steps)
+        # How long weights remember counts as a share of the training: Wang and
+        # Aitchison, "How to set AdamW's weight decay as you scale model and dataset
+        # size" (2024).
+        share = -math.expm1(math.log1p(-self.recipe.decay) / (self.steps / 60))
         decay = share / self.recipe.learning_rate
         optimizer = torch.optim.AdamW(
             [

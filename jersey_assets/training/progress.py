@@ -92,7 +92,7 @@ class Progress(Callback):
             100 * share,
             100 * whole,
             speed,
-            _duration(left),
+            duration(left),
         )
 
 
@@ -101,7 +101,7 @@ def _epochs(trainer: pl.Trainer) -> int:
     return trainer.max_epochs
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time as people say it: 40 s, 12 min, 3 h 5 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"

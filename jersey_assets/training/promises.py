@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
+from jersey_assets.text import readable, shorten
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.crops import Crops
-from jersey_assets.training.evaluation import evaluate
+from jersey_assets.training.evaluation import Evaluation, evaluate
 from jersey_assets.verdict import Verdict
 
 # Of the loss: valid is scored in full precision, which repeats closely.
 _TOLERANCE = 1e-3
+
+_RISE = 0.03
+"""Of valid top-1, in the last quarter of the epochs; one or two points of it come from
+the falling learning rate alone."""
+_FEW = 5
+"""Valid crops of a class, below which it is not judged by them."""
 
 
 def verdicts(
     checkpoint: Checkpoint, summary: dict[str, Any], valid: Crops
 ) -> list[Verdict]:
     """Checks a checkpoint against its training summary on the valid crops."""
+    seen = evaluate(checkpoint, "valid", valid)
     return [
         _weights_are_finite(checkpoint),
-        _holds_ema_weights(checkpoint, summary, valid),
+        _holds_ema_weights(checkpoint, summary, valid, seen),
         _beats_majority_class(summary, valid),
+        _curve_is_flat(summary, valid),
+        _no_class_is_left_behind(seen),
     ]
 
 
@@ -42,10 +53,9 @@ def _weights_are_finite(checkpoint: Checkpoint) -> Verdict:
 
 
 def _holds_ema_weights(
-    checkpoint: Checkpoint, summary: dict[str, Any], valid: Crops
+    checkpoint: Checkpoint, summary: dict[str, Any], valid: Crops, seen: Evaluation
 ) -> Verdict:
     """The stored weights must score what the averaged weights scored in training."""
-    seen = evaluate(checkpoint, "valid", valid)
     raw = evaluate(checkpoint, "valid", valid, raw=True)
     expected_top1, expected_loss = summary["valid_top1"], summary["valid_loss"]
     tolerance = _TOLERANCE * max(1.0, expected_loss)
@@ -80,4 +90,52 @@ def _beats_majority_class(summary: dict[str, Any], valid: Crops) -> Verdict:
         f"frequent label gives {majority:.4f}",
         severity="warning",
         facts={"majority": majority},
+    )
+
+
+def _curve_is_flat(summary: dict[str, Any], valid: Crops) -> Verdict:
+    """Whether the training ended when there was little left to learn.
+
+    A rise counts where chance (two standard errors) does not explain it.
+    """
+    top1, before = summary["valid_top1"], summary["valid_top1_before_last_quarter"]
+    if before is None:
+        passed, message = False, f"{summary['epochs']} epochs are too few to tell"
+    else:
+        chance = 2 * math.sqrt(top1 * (1 - top1) / len(valid))
+        passed = top1 - before <= max(_RISE, chance)
+        message = (
+            f"the best valid top-1 of the first three quarters of the epochs is "
+            f"{before:.4f}, of all {top1:.4f}"
+        )
+    if not passed:
+        message += (
+            "; a longer training would probably read more: set epochs to some "
+            f"{2 * summary['epochs']}"
+        )
+    return Verdict("curve_is_flat", passed, message, severity="warning")
+
+
+def _no_class_is_left_behind(seen: Evaluation) -> Verdict:
+    """Whether each class is read at least half as often as classes are on average."""
+    confusion = seen.confusion()
+    counts, right = confusion.sum(1), confusion.diagonal()
+    shown = counts > 0
+    least = float((right[shown] / counts[shown]).mean()) / 2
+    behind = [
+        f'"{readable(shorten(label))}": {hits} of {count}'
+        for label, count, hits in zip(seen.labels, counts, right, strict=True)
+        if count >= _FEW and hits / count < least
+    ]
+    return Verdict(
+        "no_class_is_left_behind",
+        passed=not behind,
+        message=f"each label with {_FEW} valid crops or more is read in {least:.0%} of "
+        "them or more, half of what labels are on average"
+        if not behind
+        else f"read in less than {least:.0%} of their valid crops, half of what labels "
+        f"are on average: {', '.join(behind[:10])}"
+        + (f" and {len(behind) - 10} more" if behind[10:] else "")
+        + "; add crops of them, or set sampler: sqrt",
+        severity="warning",
     )

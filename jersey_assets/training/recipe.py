@@ -6,9 +6,14 @@ Launchpad shows. A value out of range is refused before anything is read.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, Field, model_validator
+
+DEFAULT_EPOCHS = 60
+LEAST_STEPS = 1000
+"""Fewer optimizer steps leave the network half taught, however few the crops are."""
 
 Balance: TypeAlias = Literal["none", "sqrt", "balanced"]
 
@@ -112,10 +117,21 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         ge=0,
         description="epochs at the start in which only the head learns; with weights",
     )
-    image_size: int = Field(
-        64, ge=32, le=512, description="side of the square input, px"
+    image_size: int | None = Field(
+        None,
+        ge=32,
+        le=512,
+        description="side of the square input, px. Left out: as large as the train "
+        "crops are (the median of their longer sides), to the nearest 16 px, from 64 "
+        "to 96",
     )
-    epochs: int = Field(60, ge=1, le=10_000, description="passes over the train split")
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="passes over the train split. Left out: 60, or, where these are "
+        "fewer than 1000 optimizer steps, as many as make so many",
+    )
     batch_size: int = Field(64, ge=2, le=65_536, description="crops per batch")
     accumulate: int = Field(
         1, ge=1, le=1024, description="batches per optimizer step, gradients averaged"
@@ -127,9 +143,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         None,
         ge=0,
         lt=1,
-        description="share of a weight that AdamW's decay takes in an epoch at the "
-        "highest learning rate, whatever batch and dataset; not of biases and norms. "
-        "Left out: 0.18, or 0.005 where weights are given, to keep them",
+        description="share of a weight that AdamW's decay takes in a sixtieth of the "
+        "training at the highest learning rate, whatever its length, batch and "
+        "dataset; not of biases and norms. Left out: 0.18, or 0.005 where weights are "
+        "given, to keep them",
     )
     warmup: float = Field(
         0.1,
@@ -186,6 +203,15 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         description="GPUs of this machine to train on together (processes, where it "
         "has none); each takes its share of every batch",
     )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="CPU threads of each process's steps. Left out: as many as are "
+        "fastest, measured in the training's own steps again and again; the last bits "
+        "of the weights depend on that. With a number the same recipe on the same data "
+        "gives the same bits on a CPU, also where it was interrupted",
+    )
     confusion_every: int = Field(
         0,
         ge=0,
@@ -207,6 +233,17 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     augmentation: Augmentation = Field(
         default=Augmentation(), description="what is done to training crops"
     )
+
+    def complete(self, image_size: int, batches: int) -> Recipe:
+        """Puts numbers where the recipe leaves them to the data.
+
+        Args:
+            image_size: side of the crops that it trains on, px.
+            batches: batches of an epoch.
+        """
+        steps = math.ceil(batches / self.accumulate)
+        epochs = self.epochs or max(DEFAULT_EPOCHS, math.ceil(LEAST_STEPS / steps))
+        return self.model_copy(update={"image_size": image_size, "epochs": epochs})
 
     @property
     def decay(self) -> float:

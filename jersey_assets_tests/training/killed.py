@@ -43,7 +43,8 @@ def tiny_fit(
 ) -> Training:
     """A training of three epochs of three steps."""
     recipe = Recipe.model_validate(
-        {"image_size": SIZE, "batch_size": BATCH, "epochs": EPOCHS} | knobs
+        {"image_size": SIZE, "batch_size": BATCH, "epochs": EPOCHS, "threads": 1}
+        | knobs
     )
     train, valid = made_up_crops(3 * BATCH, 0), made_up_crops(BATCH, 1)
     statistics = {"mean": [0.5] * 3, "std": [0.25] * 3}

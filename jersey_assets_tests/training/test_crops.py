@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from jersey_assets.training.crops import (
     Crops,
     evaluation_split,
     load_crops,
+    natural_size,
     normalize,
 )
 
@@ -34,6 +36,27 @@ def test_crops_are_the_decoded_files_in_the_tables_order(
     last = (rendered / rows["image"].iloc[-1]).read_bytes()
     expected = resize_crop(decode_crop(last), 32)
     assert np.array_equal(train.images[-1].permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [
+        (28, 39, 64),  # numbers cut out of broadcasts
+        (31, 68, 64),
+        (60, 75, 80),
+        (90, 130, 96),  # whole torsos
+        (1920, 1080, 96),
+    ],
+)
+def test_the_input_is_about_as_large_as_the_crops(
+    width: int, height: int, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    spread = np.array([0.5, 0.9, 1.0, 1.1, 3.0])
+    table = pd.DataFrame({"width": width * spread, "height": height * spread})
+    with caplog.at_level(logging.INFO):
+        assert natural_size(table) == size
+    assert f"image_size: {size} px" in caplog.text
+    assert f"has {max(width, height)} px" in caplog.text
 
 
 def test_a_crop_that_changed_since_validation_is_refused(

@@ -19,7 +19,7 @@ from jersey_assets.training.fit import Training, fit
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.promises import verdicts
 from jersey_assets.training.recipe import Augmentation, Recipe
-from jersey_assets_tests.training.conftest import STATISTICS, quick_fit
+from jersey_assets_tests.training.conftest import SIZE, STATISTICS, quick_fit
 
 
 def test_the_checkpoints_weights_give_the_accuracy_it_is_named_for(
@@ -156,6 +156,72 @@ def test_always_answering_one_label_is_warned_of(
     assert found["beats_majority_class"].severity == "warning"
 
 
+@pytest.mark.parametrize(
+    ("before", "top1", "crops", "flat"),
+    [
+        (0.52, 0.65, 127, False),
+        (0.91, 0.92, 364, True),
+        (0.70, 0.75, 40, True),  # two of 40 crops: chance
+        (0.70, 0.75, 4000, False),
+        (None, 0.10, 127, False),  # a training of one epoch
+    ],
+)
+def test_a_training_that_ended_while_it_still_learned_is_warned_of(
+    training: Training,
+    valid: Crops,
+    before: float | None,
+    top1: float,
+    crops: int,
+    flat: bool,
+) -> None:
+    rows = torch.arange(crops) % len(valid)
+    many = Crops(valid.images[rows], valid.targets[rows], ("",) * crops)
+    curve = {"valid_top1": top1, "valid_top1_before_last_quarter": before, "epochs": 20}
+    found = {
+        v.name: v for v in verdicts(training.checkpoint, training.summary | curve, many)
+    }
+    assert found["curve_is_flat"].passed == flat
+    assert ("set epochs to some 40" in found["curve_is_flat"].message) != flat
+    assert found["curve_is_flat"].severity == "warning"
+
+
+def test_the_summary_says_how_good_the_first_three_quarters_were(
+    labels: list[str], train: Crops, valid: Crops, training: Training
+) -> None:
+    name = "valid_top1_before_last_quarter"
+    assert training.summary[name] == training.history["valid_top1"][0]
+    assert quick_fit(labels, train, valid, epochs=1).summary[name] is None
+
+
+def test_a_class_that_is_read_far_less_than_the_others_is_named(
+    labels: list[str], train: Crops, valid: Crops
+) -> None:
+    lost, kept = 3, [0, 1, 2, 4, 5]
+    rows = torch.isin(train.targets, torch.tensor([lost, *kept])).nonzero().flatten()
+    names = tuple(train.names[row] for row in rows)
+    shown = Crops(train.images[rows], train.targets[rows], names)
+    # It is taught that the crops of one label show another one.
+    taught = torch.where(shown.targets == lost, kept[0], shown.targets)
+    still = {name: 0 for name in Augmentation.model_fields if name.endswith("_chance")}
+    learned = quick_fit(
+        labels,
+        replace(shown, targets=taught),
+        shown,
+        epochs=30,
+        learning_rate=3e-3,
+        augmentation=still,
+    )
+    found = {v.name: v for v in verdicts(learned.checkpoint, learned.summary, shown)}
+    verdict = found["no_class_is_left_behind"]
+    count = int((shown.targets == lost).sum())
+    assert not verdict.passed
+    assert f'"{labels[lost]}": 0 of {count}' in verdict.message
+    assert verdict.severity == "warning"
+    fair = replace(shown, targets=taught)
+    found = {v.name: v for v in verdicts(learned.checkpoint, learned.summary, fair)}
+    assert found["no_class_is_left_behind"].passed
+
+
 def test_the_statistics_are_in_the_checkpoint(training: Training) -> None:
     assert list(training.checkpoint.mean) == STATISTICS["mean"]
     assert list(training.checkpoint.std) == STATISTICS["std"]
@@ -170,25 +236,58 @@ def test_arithmetic_that_only_a_gpu_has_is_refused_without_one(
         quick_fit(labels, train, valid, precision="16-mixed")
 
 
-@pytest.mark.parametrize(("batches", "accumulate"), [(1, 1), (7, 1), (7, 3)])
-def test_an_epoch_of_decay_takes_the_share_that_the_recipe_names(
-    batches: int, accumulate: int
+@pytest.mark.parametrize("steps", [1, 20, 333])
+def test_decay_takes_the_same_of_the_weights_in_a_training_of_any_length(
+    steps: int,
 ) -> None:
-    recipe = Recipe(weight_decay=0.3, warmup=0, accumulate=accumulate, epochs=1)
+    weight = decayed(Recipe(weight_decay=0.01), steps, steps)
+    torch.testing.assert_close(weight, torch.full_like(weight, 0.99**60))
+
+
+def test_in_sixty_epochs_each_takes_the_share_that_the_recipe_names() -> None:
+    weight = decayed(Recipe(), 60 * 45, 45)
+    torch.testing.assert_close(weight, torch.full_like(weight, 0.82))
+
+
+def decayed(recipe: Recipe, steps: int, taken: int) -> torch.Tensor:
+    """What is left of ones after some steps of a training at its highest rate."""
     zeros = (0.0, 0.0, 0.0)
-    module = TrainingModule(recipe, ["1", "2"], zeros, zeros, batches, torch.ones(2))
+    module = TrainingModule(recipe, ["1", "2"], zeros, zeros, steps, torch.ones(2))
     module.trainer = pl.Trainer(accelerator="cpu", logger=False)
     (optimizer,), _ = module.configure_optimizers()
     weight = module.model.head.weight
-    before = weight.detach().clone()
+    torch.nn.init.ones_(weight)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
-    for _ in range(module.steps):
+    for _ in range(taken):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate
         optimizer.step()
-    torch.testing.assert_close(weight.detach(), 0.7 * before)
+    return weight.detach()
+
+
+@pytest.mark.parametrize(
+    ("crops", "accumulate", "epochs"),
+    [(2891, 1, 60), (1001, 1, 67), (407, 1, 167), (407, 2, 334), (20, 1, 1000)],
+)
+def test_few_crops_are_shown_as_often_as_learning_needs(
+    crops: int, accumulate: int, epochs: int
+) -> None:
+    recipe = Recipe(accumulate=accumulate)
+    batches = max(1, crops // recipe.batch_size)
+    assert recipe.complete(64, batches).epochs == epochs
+    assert Recipe(epochs=3).complete(64, batches).epochs == 3
+
+
+def test_what_the_recipe_leaves_to_the_data_is_a_number_in_the_result(
+    labels: list[str], train: Crops, valid: Crops
+) -> None:
+    made = quick_fit(labels, train, valid, image_size=None, epochs=1)
+    assert made.checkpoint.image_size == SIZE
+    assert made.summary["recipe"]["image_size"] == SIZE
+    with pytest.raises(ValueError, match="names no image_size"):
+        replace(made.checkpoint, recipe=Recipe())
 
 
 @pytest.mark.parametrize(("weights", "decay"), [("none", 0.18), ("mine", 0.005)])

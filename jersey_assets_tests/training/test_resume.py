@@ -41,6 +41,7 @@ KNOBS = {
     "batch_size": 8,
     "accumulate": 2,
     "learning_rate": 0.003,
+    "threads": 1,
 }
 
 

@@ -26,7 +26,7 @@ from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.weights import Pretrained, pretrained
 from jersey_assets_tests.training.conftest import SIZE, STATISTICS, Hostile
 
-KNOBS = {"image_size": SIZE, "batch_size": 32, "learning_rate": 0.002}
+KNOBS = {"image_size": SIZE, "batch_size": 32, "learning_rate": 0.002, "threads": 1}
 
 
 HEAD = ("head.weight", "head.bias", "head.character_weight")
