@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from jersey_assets.export.predict import Predictor
+from jersey_assets.export.predict import Predictor, Unread
 from jersey_assets.release.bundle import Candidate
 from jersey_assets.release.history import withdrawals
 from jersey_assets.storage.store import Artifact, Store, walk_provenance
@@ -149,7 +149,9 @@ def mcnemar(lost: int, won: int) -> float:
 def _right_answers(model: Artifact, rows: pd.DataFrame, root: Path) -> Sequence[bool]:
     predictor = Predictor(model.file("model.onnx"))
     answers = predictor.predict([root / name for name in rows["image"]])
-    return [
-        answer.label == label
-        for answer, label in zip(answers, rows["label"], strict=True)
-    ]
+    right = []
+    for answer, label in zip(answers, rows["label"], strict=True):
+        if isinstance(answer, Unread):
+            raise ReleaseError(f"{answer.image}: {answer.reason}")
+        right.append(answer.label == label)
+    return right
