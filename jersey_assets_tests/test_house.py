@@ -76,3 +76,16 @@ def test_help_imports_no_heavy_library(command: str) -> None:
         "except SystemExit:\n    pass"
     )
     assert loaded & (HEAVY | {"dagster"}) == set()
+
+
+def test_onnxruntime_sessions_come_from_one_place() -> None:
+    maker = "Inference" + "Session"
+    folders = [ROOT / name for name in ("jersey_assets", "benchmarks")]
+    folders.append(ROOT / "jersey_assets_tests")
+    makers = [
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if maker in path.read_text("utf-8")
+    ]
+    assert makers == ["jersey_assets/export/session.py"]

@@ -34,7 +34,6 @@ from jersey_assets.export.numbers import (
 from jersey_assets.export.questions import (
     AGAIN,
     BESIDE_NAN,
-    REVERSED,
     ROWS,
     Question,
     batches_of,

@@ -141,7 +141,8 @@ def _labels(value: Any) -> tuple[str, ...]:
     twice = [label for label, times in Counter(value).items() if times > 1]
     if not value or twice:
         raise ExportError(
-            f"{PREFIX}labels is empty or names a label twice: {shorten(repr(sorted(twice)))}"
+            f"{PREFIX}labels is empty or names a label twice: "
+            f"{shorten(repr(sorted(twice)))}"
         )
     return tuple(value)
 
@@ -156,7 +157,8 @@ def _channels(
         or not all(_is_number(v) and lowest <= v <= 1.0 for v in value)
     ):
         raise ExportError(
-            f"{PREFIX}{key} is {shorten(repr(value))}; expected three numbers on the 0..1 scale"
+            f"{PREFIX}{key} is {shorten(repr(value))}; expected three numbers on the "
+            "0..1 scale"
         )
     return tuple(float(v) for v in value)
 
@@ -169,7 +171,8 @@ def _count(properties: Mapping[str, str], key: str, lowest: int) -> int:
     text = properties[PREFIX + key]
     if not (text.isascii() and text.isdigit() and len(text) < 19) or int(text) < lowest:
         raise ExportError(
-            f"{PREFIX}{key} is {shorten(repr(text))}; expected a whole number, at least {lowest}"
+            f"{PREFIX}{key} is {shorten(repr(text))}; expected a whole number, at least "
+            f"{lowest}"
         )
     return int(text)
 

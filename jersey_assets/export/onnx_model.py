@@ -38,8 +38,9 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, provenance: Provenance) ->
     """Writes `model.onnx` and `labels_mapping.json` into a folder.
 
     The graph holds what a plain network does: convolutions that have taken in their
-    normalization, one linear layer at the end. The model takes `input`, normalized float32 [batch, 3, S, S], and gives `logits`,
-    float32 [batch, classes]; batch is any number of crops.
+    normalization, one linear layer at the end. It takes `input`, normalized
+    float32 [batch, 3, S, S], and gives `logits`, float32 [batch, classes]; batch is
+    any number of crops.
 
     Args:
         checkpoint: whose averaged weights are exported.

@@ -122,7 +122,7 @@ class Predictor:
         try:
             image = decode_crop(read_regular(path, _MAX_IMAGE_BYTES))
         except OSError as error:
-            return Unread(path, error.strerror)
+            return Unread(path, error.strerror or "cannot be read")
         except ImageError as error:
             return Unread(path, str(error))
         return resize_crop(image, self.metadata.image_size)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from jersey_assets.export.metadata import ExportError, read_metadata
-from jersey_assets.export.questions import ROWS, Array, Question, ask, questions
+from jersey_assets.export.questions import ROWS, Array, ask, questions
 
 _MAX_METADATA = 2**20
 # Side of the pictures, px, where neither the graph nor the metadata says it.
@@ -163,7 +163,8 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
     if sum(values.nbytes for values in weights.values()) <= _MAX_WEIGHT_BYTES:
         seen["weights"] = list(weights)
         # By number: a name could be anything, also that of an argument of savez.
-        np.savez("weights.npz", **{f"w{i}": v for i, v in enumerate(weights.values())})
+        arrays: dict[str, Any] = {f"w{i}": v for i, v in enumerate(weights.values())}
+        np.savez("weights.npz", **arrays)
     return True
 
 

@@ -6,7 +6,6 @@ earlier one: bytes that no check of the parsed model sees, and another reader ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
