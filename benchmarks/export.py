@@ -34,9 +34,9 @@ from jersey_assets.export.quantize import CALIBRATION_CROPS, compare_int8, quant
 from jersey_assets.export.runtimes import (
     Scorer,
     onnx_scorer,
-    open_session,
     torch_scorer,
 )
+from jersey_assets.export.session import open_session
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets.training.crops import Crops, evaluation_split, load_crops
 from jersey_assets.training.model import build_model

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from jersey_assets.labels.file import read_classes, write_labels
 from jersey_assets.labels.filling import Filling
 from jersey_assets.publishing import Desk, materialized, observe_input
 from jersey_assets.resources import Artifacts, Dataset
@@ -145,14 +146,15 @@ def class_mapping(
     """
     import pandas as pd
 
-    from jersey_assets.labels.mapping import class_mapping, write_mapping
+    from jersey_assets.labels.mapping import class_mapping
 
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
-    return desk.publish(
-        "class_mapping",
-        lambda folder: write_mapping(class_mapping(pd.read_parquet(table)), folder),
-    )
+
+    def make(folder: Path) -> None:
+        write_labels(list(class_mapping(pd.read_parquet(table))), folder)
+
+    return desk.publish("class_mapping", make)
 
 
 @dg.asset(
@@ -205,7 +207,7 @@ def rendered_crops(
     filling = Filling.model_validate(context.op_execution_context.op_config)
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
-    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    mapping = read_classes(desk.read("class_mapping").folder)
 
     def make(folder: Path) -> None:
         rows = pd.read_parquet(table, columns=["split", "label"])
@@ -253,7 +255,7 @@ def trained_checkpoint(
     recipe = Recipe.model_validate(context.op_execution_context.op_config)
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
-    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    mapping = read_classes(desk.read("class_mapping").folder)
     statistics = desk.read("dataset_statistics").json("statistics.json")
     drawn = desk.read("rendered_crops").file("crops.parquet")
 
@@ -330,7 +332,7 @@ def evaluation_report(
     root = dataset.open(artifacts).path
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
-    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    mapping = read_classes(desk.read("class_mapping").folder)
     weights = desk.read("trained_checkpoint").file("model.ckpt")
 
     def make(folder: Path) -> None:
@@ -400,7 +402,7 @@ def parity_report(
     root = dataset.open(artifacts).path
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
-    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    mapping = read_classes(desk.read("class_mapping").folder)
     weights = desk.read("trained_checkpoint").file("model.ckpt")
     model = desk.read("onnx_model").file("model.onnx")
 
@@ -437,7 +439,7 @@ def int8_model(
     root = dataset.open(artifacts).path
     desk = Desk(context, artifacts)
     table = desk.read("validated_annotations").file("annotations.parquet")
-    mapping = desk.read("class_mapping").json("labels_mapping.json")
+    mapping = read_classes(desk.read("class_mapping").folder)
     model = desk.read("onnx_model").file("model.onnx")
 
     def make(folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from jersey_assets.assets import GPU_TAGS
+from jersey_assets.labels.file import read_classes, read_labels
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.retraining import ANSWERED, last_read
 from jersey_assets.storage.store import Artifact
@@ -110,7 +111,7 @@ def class_mapping_checks(artifacts: Artifacts) -> CheckResults:
 
     store = artifacts.store()
     made = store.require("class_mapping")
-    mapping = made.json("labels_mapping.json")
+    mapping = read_classes(made.folder)
     table = store.require("validated_annotations").file("annotations.parquet")
     yield from _results(made, verdicts(mapping, pd.read_parquet(table)))
 
@@ -152,7 +153,7 @@ def checkpoint_checks(
     rows = pd.read_parquet(
         store.require("validated_annotations").file("annotations.parquet")
     )
-    mapping = store.require("class_mapping").json("labels_mapping.json")
+    mapping = read_classes(store.require("class_mapping").folder)
     checkpoint = load_checkpoint(trained.file("model.ckpt"))
     valid = load_crops(
         root, rows[rows["split"] == "valid"], mapping, checkpoint.image_size
@@ -189,9 +190,9 @@ def onnx_checks(artifacts: Artifacts) -> CheckResults:
     store = artifacts.store()
     made = store.require("onnx_model")
     weights = store.require("trained_checkpoint").file("model.ckpt")
-    mapping = store.require("class_mapping").json("labels_mapping.json")
+    labels = read_labels(store.require("class_mapping").file("labels_mapping.json"))
     checkpoint = load_checkpoint(weights)
-    yield from _results(made, check_model(made.file("model.onnx"), checkpoint, mapping))
+    yield from _results(made, check_model(made.file("model.onnx"), checkpoint, labels))
 
 
 @dg.multi_asset_check(
@@ -233,8 +234,8 @@ def int8_checks(artifacts: Artifacts) -> CheckResults:
 
     store = artifacts.store()
     made = store.require("int8_model")
-    mapping = store.require("class_mapping").json("labels_mapping.json")
-    found = verdicts(made.file("model.onnx"), made.json("report.json"), mapping)
+    labels = read_labels(store.require("class_mapping").file("labels_mapping.json"))
+    found = verdicts(made.file("model.onnx"), made.json("report.json"), labels)
     yield from _results(made, found)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,20 @@ from jersey_assets.verdict import Verdict
 if TYPE_CHECKING:
     from jersey_assets.release.history import Withdrawals
     from jersey_assets.storage.store import Artifact
+
+# What a command imports beside this package, as pip calls it; with the name to import
+# where that is another.
+_NEEDS = {
+    "validate": "msgspec numpy pandas pandera pillow pyarrow",
+    "check-onnx": "matplotlib numpy onnx onnxruntime pillow",
+    "predict": "numpy onnxruntime pillow",
+    "render": "matplotlib numpy pillow",
+    "sample": "fsspec matplotlib numpy pillow",
+    "adopt": "fsspec",
+    "releases": "fsspec",
+}
+_CHECKPOINT_NEEDS = "pydantic torch torchvision"
+_IMPORTED_AS = {"pillow": "PIL"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,13 +47,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command cannot be carried out.
     """
     options = _parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
     try:
+        _require_packages(options)
         return int(options.run(options))
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"jersey-assets {options.command}: {error}", file=sys.stderr)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        text = readable(f"jersey-assets {options.command}: {error}")
+        print(text, file=sys.stderr)
         return 2
+
+
+def _require_packages(options: argparse.Namespace) -> None:
+    """Raises ImportError where a package is missing, as where `predict` is deployed."""
+    needs = _NEEDS[options.command].split()
+    if getattr(options, "checkpoint", None):
+        needs += _CHECKPOINT_NEEDS.split()
+    missing = [
+        name for name in needs if find_spec(_IMPORTED_AS.get(name, name)) is None
+    ]
+    if missing:
+        raise ImportError(
+            f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed "
+            f"here; install what this command needs (pip install {' '.join(missing)}), "
+            "or this package without --no-deps"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,15 +176,21 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _check_onnx(options: argparse.Namespace) -> int:
-    from jersey_assets.export.contract import check_model
+    from concurrent.futures import ThreadPoolExecutor
 
+    from jersey_assets.export.contract import judge_model
+    from jersey_assets.export.sandbox import observe
+    from jersey_assets.labels.file import read_labels
+
+    labels = read_labels(options.labels) if options.labels else None
     checkpoint = None
-    if options.checkpoint:
-        from jersey_assets.training.checkpoint import load_checkpoint
+    with ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(observe, options.model)
+        if options.checkpoint:  # importing PyTorch takes as long as the child process
+            from jersey_assets.training.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(options.checkpoint)
-    labels = _read_mapping(options.labels) if options.labels else None
-    verdicts = check_model(options.model, checkpoint, labels)
+            checkpoint = load_checkpoint(options.checkpoint)
+        verdicts = judge_model(options.model, seen.result(), checkpoint, labels)
     _print_verdicts(verdicts)
     passed = all(verdict.passed for verdict in verdicts)
     if options.json:
@@ -172,20 +212,19 @@ def _check_onnx(options: argparse.Namespace) -> int:
     return int(not passed)
 
 
-def _read_mapping(path: Path) -> dict[str, int]:
-    mapping = json.loads(path.read_text("utf-8"))
-    if not isinstance(mapping, dict):
-        raise ValueError(f"{path}: not an object from label to class index")
-    return mapping
-
-
 def _predict(options: argparse.Namespace) -> int:
-    from jersey_assets.export.predict import Predictor
+    from jersey_assets.export.predict import Predictor, Unread
 
+    failed = False
     for answer in Predictor(options.model).predict(options.images):
-        label = readable(answer.label) or "(none)"
-        print(f"{readable(str(answer.image))}\t{label}\t{answer.confidence:.3f}")
-    return 0
+        image = str(answer.image)
+        if isinstance(answer, Unread):
+            failed = True
+            print(readable(f"{image}: {answer.reason}"), file=sys.stderr)
+        else:
+            label = readable(shorten(answer.label)) or "(none)"
+            print(f"{readable(image)}\t{label}\t{answer.confidence:.3f}")
+    return int(failed)
 
 
 def _render(options: argparse.Namespace) -> int:

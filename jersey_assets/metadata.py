@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from jersey_assets.annotations.reasons import REASONS, severity
+from jersey_assets.labels.file import read_classes
 from jersey_assets.storage.store import Artifact
 from jersey_assets.text import readable
 
@@ -90,7 +91,7 @@ def _rejected(artifact: Artifact) -> Metadata:
 
 
 def _class_mapping(artifact: Artifact) -> Metadata:
-    mapping = artifact.json("labels_mapping.json")
+    mapping = read_classes(artifact.folder)
     return {
         "num_classes": len(mapping),
         "classes": _table(
@@ -171,7 +172,7 @@ def _onnx(artifact: Artifact) -> Metadata:
     return {
         "megabytes": round(entry["size"] / 1e6, 1),
         "sha256": entry["sha256"],
-        "num_classes": len(artifact.json("labels_mapping.json")),
+        "num_classes": len(read_classes(artifact.folder)),
     }
 
 

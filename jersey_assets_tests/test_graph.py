@@ -9,13 +9,14 @@ from pathlib import Path
 import dagster as dg
 import fsspec
 import numpy as np
-import onnxruntime as ort
 import pandas as pd
 import pytest
 import torch
 
 from jersey_assets import assets, checks
 from jersey_assets.definitions import defs
+from jersey_assets.export.session import open_session
+from jersey_assets.labels.file import read_classes
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import Store, walk_provenance
 from jersey_assets.training.model import build_model
@@ -156,7 +157,7 @@ def test_provenance_leads_from_the_release_to_the_annotations(run) -> None:
 def test_the_model_names_the_run_that_exported_it(run) -> None:
     result, store = run
     model = store.require("released_model").file("model.onnx")
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(Path(model).read_bytes())
     said = session.get_modelmeta().custom_metadata_map
     assert said["jersey.run_id"] == result.run_id
     manifest = store.require("trained_checkpoint").manifest
@@ -168,10 +169,10 @@ def test_the_model_names_the_run_that_exported_it(run) -> None:
 def test_the_released_model_gives_logits_for_any_batch(run, batch: int) -> None:
     _, store = run
     model = store.require("released_model").file("model.onnx")
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(Path(model).read_bytes())
     images = np.random.default_rng(0).normal(size=(batch, 3, 32, 32))
     (logits,) = session.run(["logits"], {"input": images.astype(np.float32)})
-    mapping = store.require("class_mapping").json("labels_mapping.json")
+    mapping = read_classes(store.require("class_mapping").folder)
     assert logits.shape == (batch, len(mapping))
 
 
@@ -357,7 +358,7 @@ def test_a_training_starts_from_weights_beside_the_artifacts(
     assert failure.step_key == "trained_checkpoint"
     assert "start.pt or start.ckpt" in str(failure.step_failure_data.error)
     store = Store(str(tmp_path))
-    mapping = store.require("class_mapping").json("labels_mapping.json")
+    mapping = read_classes(store.require("class_mapping").folder)
     (tmp_path / "weights").mkdir()
     network = build_model(Recipe(), list(mapping))
     torch.save(network.state_dict(), tmp_path / "weights" / "start.pt")

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from jersey_assets.labels.file import read_classes
 from jersey_assets.storage.store import Store
 from jersey_assets_tests.conftest import GOOD_RECIPE, run_graph
 
@@ -68,7 +69,7 @@ def test_labels_and_names_are_text_wherever_they_go(
     assert result.success
 
     store = Store(str(artifacts))
-    assert set(store.require("class_mapping").json("labels_mapping.json")) <= {*LABELS}
+    assert set(read_classes(store.require("class_mapping").folder)) <= {*LABELS}
     page = store.require("parity_report").file("report.html").read_text()
     card = store.require("released_model").file("MODEL_CARD.md").read_text()
     for markup in ("<script>alert", "<img src=x"):

@@ -137,3 +137,16 @@ def test_short_deadlines_are_seen(code: str) -> None:
     longer = code.replace("10)", "100)").replace("=30", "=300").replace("5.0", "60.0")
     longer = longer.replace("+ 20", "+ 200").replace("        break", "        pass")
     assert list(short_deadlines(ast.parse(longer))) == []
+
+
+def test_onnxruntime_sessions_come_from_one_place() -> None:
+    maker = "Inference" + "Session"
+    folders = [ROOT / name for name in ("jersey_assets", "benchmarks")]
+    folders.append(ROOT / "jersey_assets_tests")
+    makers = [
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if maker in path.read_text("utf-8")
+    ]
+    assert makers == ["jersey_assets/export/session.py"]

@@ -7,7 +7,7 @@ probabilities `logits`, or hold the weights before averaging: names are not beli
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
@@ -31,24 +31,42 @@ from jersey_assets.export.numbers import (
     rounding_tolerance,
     within,
 )
-from jersey_assets.export.probe import BATCH_SIZES, NAN_ROWS, ROWS
+from jersey_assets.export.questions import (
+    AGAIN,
+    BESIDE_NAN,
+    ROWS,
+    Question,
+    batches_of,
+    questions,
+)
 from jersey_assets.export.sandbox import Limits, Observation, observe
+from jersey_assets.labels.file import (
+    LABELS_FILE,
+    LabelsError,
+    LabelsFile,
+    Normalization,
+    read_labels,
+)
+from jersey_assets.text import readable, shorten
 from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
 
-_DEFAULT_SIZE = 64
 # The last layer of an int8 model may stay in float; a small network has little else.
 _INT8_SHARE = 0.5
-_MAX_SIDECAR_BYTES = 2**20
+_MAX_FAULT = 500
+# Rows that are also scored in float64, ten times slower, to see what rounding does.
+_DOUBLE_ROWS = slice(None, None, 5)
+# Share of the largest weight that another order of folding may change.
+_FOLDING = 1e-5
 Numbers = NDArray[Any]
 
 
 def check_model(
     model: Path,
     checkpoint: Checkpoint | None = None,
-    labels: Mapping[str, int] | None = None,
+    labels: LabelsFile | None = None,
     limits: Limits | None = None,
 ) -> list[Verdict]:
     """Checks every promise about a model file; the file may be hostile.
@@ -56,15 +74,27 @@ def check_model(
     Args:
         model: the ONNX file; a `labels_mapping.json` beside it is checked too.
         checkpoint: what it was exported from, where known.
-        labels: label to class index, as the graph's `class_mapping` says, where known.
+        labels: what another labels file says, the graph's `class_mapping` say.
         limits: time and memory that opening it may take.
+
+    Returns:
+        as `judge_model`.
+    """
+    return judge_model(model, observe(model, limits), checkpoint, labels)
+
+
+def judge_model(
+    model: Path,
+    seen: Observation,
+    checkpoint: Checkpoint | None,
+    labels: LabelsFile | None,
+) -> list[Verdict]:
+    """Judges what was seen of a model; arguments as of `check_model`.
 
     Returns:
         graph_is_valid, output_is_logits, batch_axis_is_dynamic, with a checkpoint
         weights_match_checkpoint, and labels_match_class_mapping.
     """
-    size = checkpoint.image_size if checkpoint else _DEFAULT_SIZE
-    seen = observe(model, size, limits or Limits())
     scores = _reference_scores(checkpoint, seen)
     verdicts = [
         _judge("graph_is_valid", _graph_faults(seen), partial(_graph_praise, seen)),
@@ -73,7 +103,11 @@ def check_model(
             _logits_faults(seen, scores),
             partial(_logits_praise, seen),
         ),
-        _judge("batch_axis_is_dynamic", _batch_faults(seen), _batch_praise),
+        _judge(
+            "batch_axis_is_dynamic",
+            _batch_faults(seen),
+            partial(_batch_praise, seen),
+        ),
     ]
     if checkpoint is not None:
         verdicts.append(_judge_weights(seen, checkpoint, scores))
@@ -82,7 +116,7 @@ def check_model(
 
 
 def check_quantized(
-    model: Path, labels: Mapping[str, int], limits: Limits | None = None
+    model: Path, labels: LabelsFile, limits: Limits | None = None
 ) -> Verdict:
     """Checks the promises that an int8 model can keep; the file may be hostile.
 
@@ -91,13 +125,13 @@ def check_quantized(
 
     Args:
         model: the ONNX file.
-        labels: label to class index, as the graph's `class_mapping` says.
+        labels: what the graph's `class_mapping` says.
         limits: time and memory that opening it may take.
 
     Returns:
         int8_contract_holds.
     """
-    seen = observe(model, _DEFAULT_SIZE, limits or Limits())
+    seen = observe(model, limits)
     mapping = _judge_labels(model, seen, None, labels)
     faults = [
         *_graph_faults(seen),
@@ -115,7 +149,7 @@ def check_quantized(
         list(dict.fromkeys(faults)),
         lambda: (
             f"{seen.int8_share:.0%} of the weights have 8 bits; "
-            f"{_logits_praise(seen)}; {_batch_praise()}; {mapping.message}"
+            f"{_logits_praise(seen)}; {_batch_praise(seen)}; {mapping.message}"
         ),
     )
 
@@ -126,15 +160,26 @@ def _judge(
     praise: Callable[[], str] = str,
     facts: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    message = "; ".join(faults[:5]) if faults else praise()
+    cut = [f if len(f) <= _MAX_FAULT else f"{f[:_MAX_FAULT]}…" for f in faults[:5]]
+    message = "; ".join(cut) if faults else praise()
     if len(faults) > 5:
         message += f"; and {len(faults) - 5} more"
-    return Verdict(name, passed=not faults, message=message, facts=facts or {})
+    return Verdict(
+        name, passed=not faults, message=readable(message), facts=facts or {}
+    )
 
 
-def _scores(seen: Observation) -> Numbers | None:
-    """The answer for all rows: in one batch, or alone where that fails."""
-    return seen.answers.get("batch_17", seen.answers.get("batch_1"))
+def _asked(seen: Observation) -> dict[str, Question]:
+    """The questions, by name; none where nothing could be asked."""
+    return questions(bytes.fromhex(seen.sha256)) if seen.sha256 else {}
+
+
+def _scores(seen: Observation) -> tuple[Question, Numbers] | None:
+    """The answer for all rows in one batch, or what was answered first without it."""
+    for name, question in _asked(seen).items():
+        if name in seen.answers and not question.nan:
+            return question, seen.answers[name]
+    return None
 
 
 def _unanswered(seen: Observation) -> list[str]:
@@ -143,7 +188,7 @@ def _unanswered(seen: Observation) -> list[str]:
         return []
     if seen.errors:
         question, error = next(iter(seen.errors.items()))
-        return [f"running {question.replace('_', ' ')} failed: {error}"]
+        return [f"running {question} failed: {error}"]
     reasons = seen.faults or ("it has not one image input and one output",)
     return [f"not seen, as the model could not be run: {reasons[0]}"]
 
@@ -201,9 +246,10 @@ def _metadata_faults(seen: Observation) -> list[str]:
 
 
 def _repeat_faults(seen: Observation) -> list[str]:
-    first, again = seen.answers.get("batch_17"), seen.answers.get("again")
+    size = _asked(seen)[AGAIN].size
+    first, again = seen.answers.get(batches_of(size)), seen.answers.get(AGAIN)
     if first is None or again is None:
-        return []
+        return []  # the batch axis's fault
     if not np.array_equal(first, again, equal_nan=True):
         return ["asked twice for the same batch, it gives two answers"]
     return []
@@ -217,22 +263,27 @@ def _logits_faults(seen: Observation, scores: Numbers | None) -> list[str]:
 
 
 def _value_faults(seen: Observation, scores: Numbers | None) -> list[str]:
-    logits = _scores(seen)
-    if logits is None:
+    answer = _scores(seen)
+    if answer is None:
         return _unanswered(seen)
+    rows, logits = answer[0].rows, answer[1]
     if logits.ndim != 2 or logits.dtype != np.float32 or not logits.size:
-        return [f"{logits.dtype} of shape {logits.shape}; expected float32 [17, n]"]
+        expected = f"float32 [{len(rows)}, n]"
+        return [f"{logits.dtype} of shape {logits.shape}; expected {expected}"]
     if not np.isfinite(logits).all():
         bad = int((~np.isfinite(logits)).any(axis=1).sum())
-        return [f"NaN or infinite scores for {bad} of {ROWS} ordinary inputs"]
+        return [f"NaN or infinite scores for {bad} of {len(rows)} ordinary inputs"]
     faults = _signature_faults("logits", ("batch", "classes"), seen.outputs)
     faults += _normalization_faults(logits.astype(np.float64))
-    return faults + _disguise_faults(logits, scores) + list(seen.score_faults)
+    if scores is not None:
+        faults += _disguise_faults(logits, scores[rows])
+    return faults + list(seen.score_faults)
 
 
 def _logits_praise(seen: Observation) -> str:
-    logits = _scores(seen)
-    assert logits is not None
+    answer = _scores(seen)
+    assert answer is not None
+    logits = answer[1]
     return (
         "finite, unnormalised scores out of a linear layer: from "
         f"{logits.min():.3g} to {logits.max():.3g}, rows summing to "
@@ -265,9 +316,9 @@ def _normalization_faults(logits: Numbers) -> list[str]:
     return []
 
 
-def _disguise_faults(logits: Numbers, scores: Numbers | None) -> list[str]:
+def _disguise_faults(logits: Numbers, scores: Numbers) -> list[str]:
     """Recognizes a known function of the checkpoint's own scores."""
-    if scores is None or scores.shape != logits.shape or np.isnan(scores).any():
+    if scores.shape != logits.shape or np.isnan(scores).any():
         return []
     top = scores.max(axis=1, keepdims=True)
     log_softmax = scores - top
@@ -289,10 +340,10 @@ def _disguise_faults(logits: Numbers, scores: Numbers | None) -> list[str]:
 
 
 def _nan_faults(seen: Observation) -> list[str]:
-    answer = seen.answers.get("beside_nan")
-    if answer is None or answer.shape[:1] != (ROWS,):
+    answer = seen.answers.get(BESIDE_NAN)
+    if answer is None:
         return []  # what went wrong is not NaN's doing, or the batch axis's fault
-    if not np.isnan(answer[list(NAN_ROWS)]).all():
+    if not np.isnan(answer[list(_asked(seen)[BESIDE_NAN].nan)]).all():
         return ["an input of NaN gives scores that are numbers: bad input is hidden"]
     return []
 
@@ -301,31 +352,29 @@ def _nan_faults(seen: Observation) -> list[str]:
 
 
 def _batch_faults(seen: Observation) -> list[str]:
-    if not seen.answers and not seen.errors:
+    asked = _asked(seen)
+    if not asked:
         return _unanswered(seen)
     faults = _symbol_faults(seen)
-    together = seen.answers.get("batch_17")
-    failed: dict[int, str] = {}
-    for size in BATCH_SIZES:
-        name = f"batch_{size}"
-        if name not in seen.answers:
-            failed[size] = seen.errors.get(name, "it was not reached")
+    together = seen.answers.get(batches_of(ROWS))
+    unanswered = {}
+    for name, question in asked.items():
+        answer = seen.answers.get(name)
+        if answer is None:
+            unanswered[name] = seen.errors.get(name, "there is no answer")
         elif together is not None:
-            what = f"in batches of {size} instead of {ROWS}"
-            faults += _row_faults(together, seen.answers[name], what)
-    if failed:
-        sizes, reason = ", ".join(map(str, failed)), next(iter(failed.values()))
-        faults.append(f"it fails at batches of {sizes}: {reason}")
-    if together is not None:
-        faults += _company_faults(together, seen)
+            faults += _row_faults(together, answer, question, name)
+    if unanswered:
+        reason = next(iter(unanswered.values()))
+        faults.append(f"it fails at {', '.join(unanswered)}: {reason}")
     return faults
 
 
-def _batch_praise() -> str:
-    sizes = ", ".join(map(str, BATCH_SIZES))
+def _batch_praise(seen: Observation) -> str:
+    sizes = {question.size for question in _asked(seen).values()}
     return (
-        f"batches of {sizes} give one row per image, and the same one in any order, "
-        "in any company and alone"
+        f"batches of {', '.join(map(str, sorted(sizes)))} give one row per image, and "
+        "the same one in any order, in any company and alone"
     )
 
 
@@ -341,33 +390,25 @@ def _symbol_faults(seen: Observation) -> list[str]:
     return []
 
 
-def _company_faults(together: Numbers, seen: Observation) -> list[str]:
-    kept = [row for row in range(ROWS) if row not in NAN_ROWS]
-    faults = []
-    for name, rows, what in (
-        ("reversed", slice(None), "in another order"),
-        ("beside_nan", kept, "beside rows of NaN"),
-    ):
-        answer = seen.answers.get(name)
-        if answer is None or answer.shape != together.shape:
-            reason = seen.errors.get(name, "rows are missing")
-            faults.append(f"{what} it fails: {reason}")
-        else:
-            faults += _row_faults(together[rows], answer[rows], what)
-    return faults
-
-
-def _row_faults(together: Numbers, apart: Numbers, what: str) -> list[str]:
-    expected = together[: len(apart)]
-    if expected.shape != apart.shape:
-        return [f"{what}: {apart.shape} instead of {expected.shape}"]
-    sound = np.isfinite(together)
-    scale = float(np.abs(together[sound]).max()) if sound.any() else 1.0
+def _row_faults(
+    together: Numbers, answer: Numbers, question: Question, name: str
+) -> list[str]:
+    """Compares an answer with those rows of the batch of all; NaN rows left out."""
+    kept = np.delete(np.arange(len(question.rows)), list(question.nan))
+    expected = together[question.rows[kept]]
+    if answer.shape[1:] != expected.shape[1:]:
+        return [f"{name}: {answer.shape} where {expected.shape[1:]} a row is expected"]
+    apart = answer[kept]
     if np.array_equal(expected, apart, equal_nan=True):
         return []
+    sound = np.isfinite(together)
+    scale = float(np.abs(together[sound]).max()) if sound.any() else 1.0
     if not within(apart, expected, RELATIVE_ROUNDING * scale):
         error = largest_error(apart, expected)
-        return [f"rows change by up to {error:.3g} {what}: they depend on neighbours"]
+        return [
+            f"rows change by up to {error:.3g} in {name} instead of {ROWS}: they "
+            "depend on neighbours"
+        ]
     return []
 
 
@@ -377,10 +418,10 @@ def _row_faults(together: Numbers, apart: Numbers, what: str) -> list[str]:
 def _reference_scores(
     checkpoint: Checkpoint | None, seen: Observation
 ) -> Numbers | None:
-    """The averaged weights' logits for the same rows, in double precision."""
+    """The averaged weights' logits for all pictures."""
     if checkpoint is None or _unanswered(seen) or _other_size(seen, checkpoint):
         return None
-    return _torch_scores(checkpoint, seen.answers["rows"], raw=False, double=True)
+    return _torch_scores(checkpoint, seen.answers["rows"])
 
 
 def _other_size(seen: Observation, checkpoint: Checkpoint) -> list[str]:
@@ -393,7 +434,7 @@ def _other_size(seen: Observation, checkpoint: Checkpoint) -> list[str]:
 
 
 def _torch_scores(
-    checkpoint: Checkpoint, rows: Numbers, *, raw: bool, double: bool
+    checkpoint: Checkpoint, rows: Numbers, *, raw: bool = False, double: bool = False
 ) -> Numbers:
     import torch
 
@@ -409,29 +450,83 @@ def _judge_weights(
     seen: Observation, checkpoint: Checkpoint, averaged: Numbers | None
 ) -> Verdict:
     name = "weights_match_checkpoint"
-    logits = _scores(seen)
-    if averaged is None or logits is None:
+    answer = _scores(seen)
+    if averaged is None or answer is None:
         faults = _unanswered(seen) or _other_size(seen, checkpoint)
         return _judge(name, faults)
-    if logits.shape != averaged.shape:
-        return _judge(name, [f"scores {logits.shape}; expected {averaged.shape}"])
-    rows = seen.answers["rows"]
-    rounded = _torch_scores(checkpoint, rows, raw=False, double=False)
-    raw = _torch_scores(checkpoint, rows, raw=True, double=True)
+    rows, logits = answer[0].rows, answer[1]
+    if logits.shape != (len(rows), averaged.shape[1]):
+        expected = (len(rows), averaged.shape[1])
+        return _judge(name, [f"scores {logits.shape}; expected {expected}"])
+    inputs = seen.answers["rows"]
+    exact = _torch_scores(checkpoint, inputs[_DOUBLE_ROWS], double=True)
+    tolerance = rounding_tolerance(averaged[_DOUBLE_ROWS], exact)
+    raw = _torch_scores(checkpoint, inputs, raw=True)[rows]
+    averaged = averaged[rows]
     facts = {
         "error_to_averaged": largest_error(logits, averaged),
         "error_to_raw": largest_error(logits, raw),
         "averaged_to_raw": largest_error(averaged, raw),
-        "tolerance": rounding_tolerance(rounded, averaged),
+        "tolerance": tolerance,
     }
-    faults = _weight_faults(logits, averaged, raw, facts["tolerance"])
-    faults += _origin_faults(seen, checkpoint)
+    changed, identical = _compare_tensors(seen, checkpoint)
+    faults = _weight_faults(logits, averaged, raw, tolerance)
+    faults += changed + _origin_faults(seen, checkpoint)
     praise = (
         f"within {facts['error_to_averaged']:.2g} of the checkpoint's averaged weights "
-        f"(allowed {facts['tolerance']:.2g}); the raw ones are "
-        f"{facts['error_to_raw']:.2g} away"
+        f"(allowed {tolerance:.2g}); the raw ones are "
+        f"{facts['error_to_raw']:.2g} away; "
     )
-    return _judge(name, faults, lambda: praise, facts)
+    praise += (
+        f"its {len(seen.weights)} tensors are the averaged ones, value for value, and "
+        f"its {seen.operators} operators as many as the network's"
+        if identical
+        else "it is written otherwise than this version exports it, so its answers "
+        "alone were judged"
+    )
+    return _judge(name, faults, lambda: praise, {**facts, "identical": identical})
+
+
+def _compare_tensors(
+    seen: Observation, checkpoint: Checkpoint
+) -> tuple[list[str], bool]:
+    """Compares the file's tensors with the checkpoint's, also where no picture led.
+
+    Returns:
+        what is wrong with tensors that bear a name of the checkpoint's, and whether
+        the file holds nothing but what exporting the checkpoint again would give.
+    """
+    from jersey_assets.export.folding import count_operators, fold
+
+    network = checkpoint.build_model()
+    folded = fold(network)
+    trained = {name: value.numpy() for name, value in network.state_dict().items()}
+    exported = {name: value.numpy() for name, value in folded.state_dict().items()}
+    faults, alike = [], set()
+    for name, values in seen.weights.items():
+        # Another exporter leaves normalization where it was.
+        known = [own[name] for own in (exported, trained) if name in own]
+        known = [own for own in known if own.shape == values.shape]
+        if known and _same_tensor(values, known[0]):
+            alike.add(name)
+        elif known and not _same_tensor(values, known[-1]):
+            error = largest_error(values, known[-1])
+            faults.append(
+                f'weights "{shorten(name)}" differ from the checkpoint\'s averaged '
+                f"ones of that name by up to {error:.2g}"
+            )
+    # The exporter leaves out a bias of zeros.
+    needed = {name for name, values in exported.items() if values.any()}
+    identical = (
+        not faults
+        and needed <= alike == set(seen.weights)
+        and seen.operators == count_operators(folded)
+    )
+    return faults, identical
+
+
+def _same_tensor(values: Numbers, known: Numbers) -> bool:
+    return within(values, known, _FOLDING * float(np.abs(known).max(initial=0)))
 
 
 def _weight_faults(
@@ -477,71 +572,68 @@ def _judge_labels(
     model: Path,
     seen: Observation,
     checkpoint: Checkpoint | None,
-    labels: Mapping[str, int] | None,
+    labels: LabelsFile | None,
 ) -> Verdict:
     name = "labels_match_class_mapping"
     if not seen.outputs:
         return _judge(name, _unanswered(seen))
     try:
         metadata = read_metadata(seen.properties)
-        sidecar = _read_sidecar(model.parent / "labels_mapping.json")
-    except ExportError as error:
+        sidecar = _read_sidecar(model.parent / LABELS_FILE)
+    except (ExportError, LabelsError) as error:
         return _judge(name, [str(error)])
-    known = mapping_of(metadata.labels)
     others = {
-        "the checkpoint": mapping_of(checkpoint.labels) if checkpoint else None,
+        "the checkpoint": LabelsFile(mapping_of(checkpoint.labels))
+        if checkpoint
+        else None,
         "the class mapping": labels,
-        "labels_mapping.json beside it": sidecar,
+        f"{LABELS_FILE} beside it": sidecar,
     }
+    found = {where: other for where, other in others.items() if other is not None}
     faults = _class_count_faults(seen, metadata)
-    for other, mapping in others.items():
-        if mapping is not None and not _same_mapping(known, mapping):
-            faults.append(_difference(known, mapping, other))
-    agreeing = [other for other, mapping in others.items() if mapping is not None]
-    praise = f"{len(known)} labels in class order, one score each"
-    if agreeing:
-        praise += f"; as in {', '.join(agreeing)}"
+    for where, other in found.items():
+        faults += _label_faults(metadata, other, where)
+    if sidecar is not None and sidecar.normalization is None:
+        faults.append(f"{LABELS_FILE} beside it says nothing of the normalization")
+    praise = f"{len(metadata.labels)} labels in class order, one score each"
+    if found:
+        praise += f"; as in {', '.join(found)}"
     return _judge(name, faults, lambda: praise)
 
 
 def _class_count_faults(seen: Observation, metadata: ModelMetadata) -> list[str]:
     count = len(metadata.labels)
     widths = {seen.outputs[0][2][-1]} if seen.outputs[0][2] else set()
-    scores = _scores(seen)
-    if scores is not None:
-        widths.add(scores.shape[-1])
+    answer = _scores(seen)
+    if answer is not None:
+        widths.add(answer[1].shape[-1])
     wrong = [w for w in widths if isinstance(w, int) and w != count]
     return [f"{wrong[0]} scores for {count} labels"] if wrong else []
 
 
-def _same_mapping(known: Mapping[str, int], other: Mapping[str, Any]) -> bool:
-    # To Python, False is 0 and 1.0 is 1; to a reader of JSON they are not.
-    return dict(other) == known and all(type(v) is int for v in other.values())
-
-
-def _difference(known: Mapping[str, int], other: Mapping[str, Any], where: str) -> str:
+def _label_faults(metadata: ModelMetadata, other: LabelsFile, where: str) -> list[str]:
+    """Compares labels, and the normalization where the other one says it."""
+    known, faults = mapping_of(metadata.labels), []
     differing = sorted(
         label
-        for label in known.keys() | other.keys()
-        if repr(known.get(label)) != repr(other.get(label))
+        for label in known.keys() | other.classes.keys()
+        if known.get(label) != other.classes.get(label)
     )
-    first = differing[0]
-    return (
-        f"{len(differing)} labels differ from {where}: "
-        f"{first!r} is class {known.get(first)} in the model, {other.get(first)} there"
-    )
+    if differing:
+        first = differing[0]
+        faults.append(
+            f"{len(differing)} labels differ from {where}: {shorten(repr(first))} is "
+            f"class {known.get(first)} in the model, {other.classes.get(first)} there"
+        )
+    own = Normalization(metadata.mean, metadata.std)
+    if other.normalization not in (None, own):
+        faults.append(
+            f"the normalization is {own.mean}, {own.std} in the model and "
+            f"{other.normalization.mean}, {other.normalization.std} in {where}"
+        )
+    return faults
 
 
-def _read_sidecar(path: Path) -> dict[str, Any] | None:
-    """Reads the mapping beside a model, if there is one."""
-    if not path.is_file():
-        return None
-    if path.stat().st_size > _MAX_SIDECAR_BYTES:
-        raise ExportError(f"{path.name} has over {_MAX_SIDECAR_BYTES} bytes")
-    try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ExportError(f"{path.name} cannot be read: {error}") from error
-    if not isinstance(mapping, dict):
-        raise ExportError(f"{path.name} is not a JSON object of label to class index")
-    return mapping
+def _read_sidecar(path: Path) -> LabelsFile | None:
+    """Reads the labels beside a model; what cannot be read is not absent."""
+    return read_labels(path) if os.path.lexists(path) else None

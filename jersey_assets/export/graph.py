@@ -7,6 +7,7 @@ trusts. Each answer is a list of faults in words; an empty one is good news.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +15,24 @@ import numpy as np
 import onnx.checker
 import onnx.inliner
 import onnx.numpy_helper
+from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from jersey_assets.text import shorten
 
 # The oldest opset that onnxruntime guarantees; it refuses the too new by itself.
 OLDEST_OPSET = 7
 _STANDARD_DOMAINS = ("", "ai.onnx")
+# Where a runtime has operators of its own, and may prefer them to a function.
+_RUNTIME_DOMAINS = (
+    *("ai.", "com.amd.", "com.intel.", "com.microsoft.", "com.ms.", "com.nvidia."),
+    *("com.qti.", "com.qualcomm.", "com.xilinx.", "org.pytorch."),
+)
+_BRANCHES = {"If", "Loop", "Scan", "SequenceMap"}
+_FLOATS = (
+    *(TensorProto.FLOAT, TensorProto.DOUBLE),
+    *(TensorProto.FLOAT16, TensorProto.BFLOAT16),
+)
 _RANDOM = {
     "Bernoulli",
     "Multinomial",
@@ -57,8 +71,8 @@ _SQUASHING = {"Sigmoid", "HardSigmoid", "Exp"}
 def find_external_data(model: ModelProto) -> list[str]:
     """Names tensors whose values are outside the file."""
     return [
-        f'tensor "{tensor.name}" lies outside the file, at '
-        f'"{_location(tensor)}": export with external_data=False'
+        f'tensor "{shorten(tensor.name)}" lies outside the file, at '
+        f'"{shorten(_location(tensor))}": export with external_data=False'
         for tensor in _messages(model, TensorProto)
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data
     ]
@@ -73,14 +87,82 @@ def find_foreign_operators(model: ModelProto) -> list[str]:
         if node.domain not in _STANDARD_DOMAINS
         and (node.domain, node.op_type) not in known
     }
-    return [f"operator {name} is not one of ONNX's own" for name in sorted(foreign)]
+    return [
+        f"operator {shorten(name)} is not one of ONNX's own" for name in sorted(foreign)
+    ]
+
+
+def find_ambiguous_functions(model: ModelProto) -> list[str]:
+    """Names functions that two runtimes may take for two things."""
+    faults = []
+    names = Counter((function.domain, function.name) for function in model.functions)
+    for (domain, name), times in names.items():
+        shown = shorten(f"{domain}.{name}")
+        if not domain or f"{domain}.".startswith(_RUNTIME_DOMAINS):
+            faults.append(
+                f"function {shown} is in a domain of operators: a runtime may run its "
+                "own instead"
+            )
+        if times > 1:
+            faults.append(f"function {shown} is defined {times} times")
+    return faults
+
+
+def find_branches(model: ModelProto) -> list[str]:
+    """Names operators that choose at run time what is computed, and how often."""
+    chosen = {
+        node.op_type
+        for node in _messages(model, NodeProto)
+        if node.op_type in _BRANCHES
+        or any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute)
+    }
+    return [
+        f"operator {shorten(name)} chooses at run time what is computed; a model may "
+        "have one path only"
+        for name in sorted(chosen)
+    ]
+
+
+def find_replaceable_weights(model: ModelProto) -> list[str]:
+    """Names weights that whoever runs the model may replace, or that are two."""
+    graph = model.graph
+    names = Counter(tensor.name for tensor in graph.initializer)
+    names.update(tensor.values.name for tensor in graph.sparse_initializer)
+    inputs = {value.name for value in graph.input}
+    return [
+        f'weights "{shorten(name)}" are an input as well: a caller may replace them'
+        for name in names
+        if name in inputs
+    ] + [
+        f'weights "{shorten(name)}" stand there {times} times'
+        for name, times in names.items()
+        if times > 1
+    ]
+
+
+def float_weights(model: ModelProto) -> dict[str, NDArray[Any]]:
+    """The float tensors that the graph's operators read, scalars left out."""
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors |= {node.output[0]: node.attribute[0].t for node in _constant_nodes(graph)}
+    read = {name for node in graph.node for name in node.input}
+    return {
+        name: onnx.numpy_helper.to_array(tensor)
+        for name, tensor in tensors.items()
+        if name in read and tensor.data_type in _FLOATS and math.prod(tensor.dims) > 1
+    }
+
+
+def count_operators(model: ModelProto) -> int:
+    """Number of operators, functions' own not counted, weights no operators."""
+    return len(model.graph.node) - len(_constant_nodes(model.graph))
 
 
 def find_training_operators(model: ModelProto) -> list[str]:
     """Names operators that behave as in training: batch statistics, randomness."""
     faults = []
     for node in _messages(model, NodeProto):
-        name = f'{node.op_type} "{node.name}"'
+        name = f'{node.op_type} "{shorten(node.name)}"'
         if node.op_type in _RANDOM:
             faults.append(f"{name} draws random numbers")
         elif node.op_type == "BatchNormalization" and _attribute(node, "training_mode"):
@@ -94,16 +176,14 @@ def find_bad_weights(model: ModelProto) -> list[str]:
     """Names float weights that are NaN or infinite; scalars may bound a range."""
     faults = []
     for tensor in _messages(model, TensorProto):
-        if tensor.data_type not in (
-            TensorProto.FLOAT,
-            TensorProto.DOUBLE,
-            TensorProto.FLOAT16,
-        ):
+        if tensor.data_type not in _FLOATS:
             continue
         values = onnx.numpy_helper.to_array(tensor)
         bad = int(values.size - np.isfinite(values).sum())
         if bad and values.size > 1:
-            faults.append(f'weights "{tensor.name}": {bad} of {values.size} not finite')
+            faults.append(
+                f'weights "{shorten(tensor.name)}": {bad} of {values.size} not finite'
+            )
     return faults
 
 
@@ -191,11 +271,18 @@ def _normalizes(node: NodeProto, makers: dict[str, NodeProto]) -> bool:
 
 
 def _rounds(node: NodeProto) -> bool:
-    floats = (
-        *(TensorProto.FLOAT, TensorProto.DOUBLE),
-        *(TensorProto.FLOAT16, TensorProto.BFLOAT16),
-    )
-    return node.op_type == "Cast" and _attribute(node, "to") not in floats
+    return node.op_type == "Cast" and _attribute(node, "to") not in _FLOATS
+
+
+def _constant_nodes(graph: GraphProto) -> list[NodeProto]:
+    """Nodes that are nothing but a tensor."""
+    return [
+        node
+        for node in graph.node
+        if node.op_type == "Constant"
+        and node.domain in _STANDARD_DOMAINS
+        and [a.name for a in node.attribute] == ["value"]
+    ]
 
 
 def _is_square(dims: tuple[int, ...]) -> bool:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from jersey_assets.export.runtimes import (
     Scorer,
     onnx_scorer,
-    open_session,
     torch_scorer,
 )
+from jersey_assets.export.session import open_session
 
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint

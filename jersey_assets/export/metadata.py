@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from jersey_assets.text import shorten
+
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
 
@@ -113,7 +115,9 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
     for key, rule in _RULES.items():
         said = properties[PREFIX + key]
         if said != rule:
-            raise ExportError(f"{PREFIX}{key} is {said!r}; this version does {rule!r}")
+            raise ExportError(
+                f"{PREFIX}{key} is {shorten(repr(said))}; this version does {rule!r}"
+            )
     return ModelMetadata(
         labels=_labels(_parse(properties, "labels")),
         mean=_channels(properties, "mean", lowest=0.0),
@@ -137,7 +141,8 @@ def _labels(value: Any) -> tuple[str, ...]:
     twice = [label for label, times in Counter(value).items() if times > 1]
     if not value or twice:
         raise ExportError(
-            f"{PREFIX}labels is empty or names a label twice: {sorted(twice)[:5]}"
+            f"{PREFIX}labels is empty or names a label twice: "
+            f"{shorten(repr(sorted(twice)))}"
         )
     return tuple(value)
 
@@ -152,7 +157,8 @@ def _channels(
         or not all(_is_number(v) and lowest <= v <= 1.0 for v in value)
     ):
         raise ExportError(
-            f"{PREFIX}{key} is {value!r}; expected three numbers on the 0..1 scale"
+            f"{PREFIX}{key} is {shorten(repr(value))}; expected three numbers on the "
+            "0..1 scale"
         )
     return tuple(float(v) for v in value)
 
@@ -165,7 +171,8 @@ def _count(properties: Mapping[str, str], key: str, lowest: int) -> int:
     text = properties[PREFIX + key]
     if not (text.isascii() and text.isdigit() and len(text) < 19) or int(text) < lowest:
         raise ExportError(
-            f"{PREFIX}{key} is {text!r}; expected a whole number, at least {lowest}"
+            f"{PREFIX}{key} is {shorten(repr(text))}; expected a whole number, "
+            f"at least {lowest}"
         )
     return int(text)
 

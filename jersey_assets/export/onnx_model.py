@@ -7,7 +7,6 @@ same bytes.
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -18,19 +17,19 @@ from typing import TYPE_CHECKING
 import onnx
 import torch
 
+from jersey_assets.export.folding import fold
 from jersey_assets.export.metadata import (
     ExportError,
     Provenance,
     describe,
-    mapping_of,
     to_properties,
 )
+from jersey_assets.labels.file import Normalization, write_labels
 
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
 
 MODEL_FILE = "model.onnx"
-LABELS_FILE = "labels_mapping.json"
 # What torch emits without converting.
 OPSET = 20
 
@@ -38,8 +37,10 @@ OPSET = 20
 def export_onnx(checkpoint: Checkpoint, folder: Path, provenance: Provenance) -> None:
     """Writes `model.onnx` and `labels_mapping.json` into a folder.
 
-    The model takes `input`, normalized float32 [batch, 3, S, S], and gives `logits`,
-    float32 [batch, classes]; batch is any number of crops.
+    The graph holds what a plain network does: convolutions that have taken in their
+    normalization, one linear layer at the end. It takes `input`, normalized
+    float32 [batch, 3, S, S], and gives `logits`, float32 [batch, classes]; batch is
+    any number of crops.
 
     Args:
         checkpoint: whose averaged weights are exported.
@@ -52,10 +53,11 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, provenance: Provenance) ->
     """
     metadata = describe(checkpoint)
     properties = to_properties(metadata, provenance)
-    model = trace(checkpoint.build_model(), checkpoint.image_size)
+    model = trace(fold(checkpoint.build_model()), checkpoint.image_size)
     onnx.helper.set_model_props(model, dict(sorted(properties.items())))
     (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
-    (folder / LABELS_FILE).write_text(json.dumps(mapping_of(metadata.labels)) + "\n")
+    normalization = Normalization(metadata.mean, metadata.std)
+    write_labels(metadata.labels, folder, normalization)
 
 
 def trace(model: torch.nn.Module, image_size: int) -> onnx.ModelProto:

@@ -34,9 +34,9 @@ from jersey_assets.export.runtimes import (
     Scorer,
     in_batches,
     onnx_scorer,
-    open_session,
     torch_scorer,
 )
+from jersey_assets.export.session import open_session
 from jersey_assets.storage.store import canonical_json
 from jersey_assets.training.crops import normalize
 from jersey_assets.verdict import Verdict

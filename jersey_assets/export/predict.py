@@ -7,18 +7,22 @@ used, so that a deployed model sees the pixels that it was validated on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from jersey_assets.annotations.images import ImageError, decode_crop, resize_crop
 from jersey_assets.export.metadata import ExportError, read_metadata
+from jersey_assets.export.session import open_session, told
+from jersey_assets.storage.files import read_regular
 
 _BATCH = 32
+_MAX_MODEL_BYTES = 2**31 - 1  # where protobuf ends
+_MAX_IMAGE_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,19 @@ class Prediction:
     confidence: float
 
 
+@dataclass(frozen=True)
+class Unread:
+    """An image that there is no answer for.
+
+    Attributes:
+        image: the image's path.
+        reason: what is wrong with it.
+    """
+
+    image: Path
+    reason: str
+
+
 class Predictor:
     """Reads labels on images with one model file."""
 
@@ -45,46 +62,54 @@ class Predictor:
         Raises:
             ExportError: the file is not a model of this project.
         """
-        if not model.is_file():
-            raise ExportError(f"{model}: no such model file")
         try:
-            self._session = ort.InferenceSession(
-                model, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime has a dozen unrelated error types
-            raise ExportError(f"{model}: onnxruntime refuses it: {error}") from error
-        properties = self._session.get_modelmeta().custom_metadata_map
-        try:
-            self.metadata = read_metadata(properties)
+            self._session = open_session(read_regular(model, _MAX_MODEL_BYTES))
+            self.metadata = read_metadata(_properties(self._session))
+        except OSError as error:
+            raise ExportError(f"{model}: {error.strerror}") from error
         except ExportError as error:
             raise ExportError(f"{model}: {error}") from error
 
-    def predict(self, images: Sequence[Path]) -> list[Prediction]:
-        """Reads each image's label, in the order given.
+    def predict(self, images: Sequence[Path]) -> Iterator[Prediction | Unread]:
+        """Reads each image's label, in the order given; one bad image stops no other.
 
         Raises:
-            ExportError: an image cannot be read, or the model gives no usable scores.
+            ExportError: the model gives no usable scores.
         """
-        predictions: list[Prediction] = []
         for start in range(0, len(images), _BATCH):
             paths = images[start : start + _BATCH]
-            crops = np.stack([self._read_crop(path) for path in paths])
-            probabilities = softmax(self.logits(crops))
-            for path, row in zip(paths, probabilities, strict=True):
-                best = int(row.argmax())
-                label = self.metadata.labels[best]
-                predictions.append(Prediction(path, label, float(row[best])))
-        return predictions
+            found = [self._read_crop(path) for path in paths]
+            crops = [crop for crop in found if not isinstance(crop, Unread)]
+            rows = iter(softmax(self.logits(np.stack(crops)))) if crops else iter(())
+            for path, crop in zip(paths, found, strict=True):
+                yield (
+                    crop if isinstance(crop, Unread) else self._answer(path, next(rows))
+                )
+
+    def _answer(self, image: Path, probabilities: NDArray[np.float64]) -> Prediction:
+        best = int(probabilities.argmax())
+        label = self.metadata.labels[best]
+        return Prediction(image, label, float(probabilities[best]))
 
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Scores crops, uint8 [n, S, S, 3], as float32 [n, classes].
 
         Raises:
-            ExportError: the scores are not finite or not one per label.
+            ExportError: the model cannot be run, or its scores are not finite or not
+                one per label.
         """
         inputs = normalize_crops(crops, self.metadata.mean, self.metadata.std)
-        (logits,) = self._session.run(["logits"], {"input": inputs})
+        try:
+            logits = np.asarray(self._session.run(["logits"], {"input": inputs})[0])
+        except MemoryError:
+            raise
+        except Exception as error:  # onnxruntime has a dozen unrelated error types
+            raise ExportError(f"the model cannot be run: {told(error)}") from error
         expected = (len(crops), len(self.metadata.labels))
+        if logits.dtype != np.float32:
+            raise ExportError(
+                f"the model gives {logits.dtype}; expected float32 scores"
+            )
         if logits.shape != expected or not np.isfinite(logits).all():
             raise ExportError(
                 f"the model gives scores of shape {logits.shape}, finite: "
@@ -93,14 +118,22 @@ class Predictor:
         scores: NDArray[np.float32] = logits
         return scores
 
-    def _read_crop(self, path: Path) -> NDArray[np.uint8]:
+    def _read_crop(self, path: Path) -> NDArray[np.uint8] | Unread:
         try:
-            image = decode_crop(path.read_bytes())
+            image = decode_crop(read_regular(path, _MAX_IMAGE_BYTES))
         except OSError as error:
-            raise ExportError(f"{path}: {error.strerror}") from error
+            return Unread(path, error.strerror or "cannot be read")
         except ImageError as error:
-            raise ExportError(f"{path}: {error}") from error
+            return Unread(path, str(error))
         return resize_crop(image, self.metadata.image_size)
+
+
+def _properties(session: Any) -> dict[str, str]:
+    try:
+        properties: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise ExportError("the model's metadata is not UTF-8") from error
+    return properties
 
 
 def normalize_crops(

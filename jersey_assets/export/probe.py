@@ -2,7 +2,8 @@
 
 `sandbox.py` starts it with the model as standard input and limits on time and memory.
 What it is doing goes into `stage`, what it saw into `seen.json`, what the model
-answered into `answers.npz`, all in the current folder; `contract.py` judges.
+answered into `answers.npz` and what it holds into `weights.npz`, all in the current
+folder; `contract.py` judges.
 """
 
 from __future__ import annotations
@@ -11,34 +12,30 @@ import hashlib
 import json
 import resource
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jersey_assets.export.metadata import ExportError, read_metadata
+from jersey_assets.export.questions import ROWS, Array, ask, questions
 
-Array = NDArray[np.float32]
-
-BATCH_SIZES = (1, 2, 3, 5, 17)
-ROWS = max(BATCH_SIZES)
 _MAX_METADATA = 2**20
-# Rows that are replaced by NaN to see what their neighbours do.
-NAN_ROWS = (1, 8)
+# Side of the pictures, px, where neither the graph nor the metadata says it.
+_USUAL_SIZE = 64
+_MAX_WEIGHT_BYTES = 2**29
+_MAX_FILE_BYTES = 2**31
 
 
 def main() -> None:
     """Notes what can be known of the model on standard input."""
-    memory_bytes, fallback_size, seconds = (int(text) for text in sys.argv[1:4])
+    memory_bytes, seconds = (int(text) for text in sys.argv[1:3])
     _limit(memory_bytes, seconds)
     seen: dict[str, Any] = {"faults": [], "score_faults": [], "errors": {}}
     answers: dict[str, Array] = {}
     try:
-        _observe(sys.stdin.buffer.read(), fallback_size, seen, answers)
+        _observe(sys.stdin.buffer.read(), seen, answers)
     except MemoryError:
         seen["faults"].append(f"it needs more than {memory_bytes / 2**30:.1f} GiB")
     _stage("writing down what was seen")
@@ -46,45 +43,25 @@ def main() -> None:
     Path("seen.json").write_text(json.dumps(seen))
 
 
-def probe_rows(data: bytes, height: int, width: int) -> NDArray[np.float64]:
-    """Draws pictures on the 0..1 scale, float64 [17, 3, height, width].
+def _inputs(digest: bytes, sides: list[int], properties: dict[str, str]) -> Array:
+    """The probe pictures, normalized as the model's own metadata asks for."""
+    from jersey_assets.export.pictures import draw_pictures
+    from jersey_assets.export.predict import normalize_crops
 
-    Smooth and rough noise, flat and striped pictures: inputs that light up different
-    parts of a network. The last two are darker than black and brighter than white. The
-    same file is asked the same, by its digest, and another file something else.
-    """
-    digest = hashlib.sha256(data).digest()
-    draw = np.random.default_rng(int.from_bytes(digest, "big"))
-    rows = draw.uniform(0, 1, (ROWS, 3, height, width))
-    coarse = draw.uniform(0, 1, (6, 3, 4, 4))
-    rows[5:11] = coarse[:, :, np.arange(height) * 4 // height][
-        :, :, :, np.arange(width) * 4 // width
-    ]
-    rows[11] = np.linspace(0, 1, width)
-    rows[12] = np.linspace(0, 1, height)[:, None]
-    rows[13] = np.arange(width) % 2
-    rows[14] = (np.arange(width) // 4 + np.arange(height)[:, None] // 4) % 2
-    rows[15], rows[16] = -0.5, 1.5
-    return rows
-
-
-def _normalized(rows: NDArray[np.float64], properties: dict[str, str]) -> Array:
-    """Network inputs, normalized as the model's own metadata asks for."""
     mean: tuple[float, ...] = (0.45, 0.45, 0.45)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
     with suppress(ExportError):
         metadata = read_metadata(properties)
         mean, std = metadata.mean, metadata.std
-    shift, scale = np.reshape(mean, (3, 1, 1)), np.reshape(std, (3, 1, 1))
-    inputs: Array = ((rows - shift) / scale).astype(np.float32)
-    return inputs
+    draw = np.random.default_rng(int.from_bytes(digest, "big"))
+    return normalize_crops(draw_pictures(draw, ROWS, *sides), mean, std)
 
 
 def _limit(memory_bytes: int, seconds: int) -> None:
     # Whoever started this ends it after its time, unless it was itself killed.
     resource.setrlimit(resource.RLIMIT_CPU, (2 * seconds, 2 * seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -92,15 +69,17 @@ def _stage(text: str) -> None:
     Path("stage").write_text(text)
 
 
-def _observe(
-    data: bytes, fallback_size: int, seen: dict[str, Any], answers: dict[str, Array]
-) -> None:
+def _observe(data: bytes, seen: dict[str, Any], answers: dict[str, Array]) -> None:
     _stage("reading the graph")
     if not _read_graph(data, seen):
         return
     _stage("loading the model in onnxruntime")
-    session = _load(data, seen)
-    if session is None:
+    from jersey_assets.export.session import open_session, told
+
+    try:
+        session = open_session(data, threads=2)
+    except ExportError as error:
+        seen["faults"].append(str(error))
         return
     inputs, outputs = session.get_inputs(), session.get_outputs()
     seen["inputs"] = [[i.name, i.type, i.shape] for i in inputs]
@@ -116,9 +95,12 @@ def _observe(
     if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
         return
     said = seen["properties"].get("jersey.image_size", "")
-    size = int(said) if said in map(str, range(1, 1025)) else fallback_size
+    size = int(said) if said in map(str, range(1, 1025)) else _USUAL_SIZE
     sides = [s if isinstance(s, int) else size for s in inputs[0].shape[2:]]
-    rows = _normalized(probe_rows(data, *sides), properties)
+    _stage("drawing pictures")
+    digest = hashlib.sha256(data).digest()
+    rows = _inputs(digest, sides, properties)
+    seen["sha256"] = digest.hex()
     answers["rows"] = rows
 
     def answer(batch: Array) -> Array:
@@ -127,7 +109,14 @@ def _observe(
             raise TypeError("the output is no tensor of numbers")
         return logits
 
-    _ask(answer, rows, seen, answers)
+    for name, question in questions(digest).items():
+        _stage(f"running {name}")
+        try:
+            answers[name] = ask(answer, rows, question)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever onnxruntime raises is an answer here
+            seen["errors"][name] = told(error)
 
 
 def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
@@ -135,14 +124,27 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
     import onnx
 
     from jersey_assets.export import graph
+    from jersey_assets.export.session import refuse_two_models, told
+    from jersey_assets.export.wire import find_odd_bytes
 
     try:
+        refuse_two_models(data)
         model = onnx.ModelProto.FromString(data)
+    except ExportError as error:
+        seen["faults"].append(str(error))
+        return False
     except Exception:  # protobuf's DecodeError is typed nowhere
         seen["faults"].append("not an ONNX file")
         return False
     seen["opset"] = graph.opset(model)
-    unsafe = graph.find_external_data(model) + graph.find_foreign_operators(model)
+    unsafe = [
+        *find_odd_bytes(data, model.DESCRIPTOR),
+        *graph.find_external_data(model),
+        *graph.find_foreign_operators(model),
+        *graph.find_ambiguous_functions(model),
+        *graph.find_branches(model),
+        *graph.find_replaceable_weights(model),
+    ]
     seen["faults"] += unsafe
     if unsafe:
         return False
@@ -150,69 +152,20 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # checker, inference and protobuf have their own each
-        seen["faults"].append(f"onnx.checker: {_short(error)}")
+        seen["faults"].append(f"onnx.checker: {told(error)}")
         return False
     seen["faults"] += graph.find_training_operators(model)
     seen["faults"] += graph.find_bad_weights(model)
     seen["score_faults"] = graph.find_score_faults(model)
     seen["int8_share"] = graph.int8_share(model)
+    seen["operators"] = graph.count_operators(model)
+    weights = graph.float_weights(model)
+    if sum(values.nbytes for values in weights.values()) <= _MAX_WEIGHT_BYTES:
+        seen["weights"] = list(weights)
+        # By number: a name could be anything, also that of an argument of savez.
+        arrays: dict[str, Any] = {f"w{i}": v for i, v in enumerate(weights.values())}
+        np.savez("weights.npz", **arrays)
     return True
-
-
-def _load(data: bytes, seen: dict[str, Any]) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 2
-    options.log_severity_level = 4
-    try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a dozen unrelated error types
-        seen["faults"].append(f"onnxruntime refuses it: {_short(error)}")
-        return None
-
-
-def _ask(
-    answer: Callable[[Array], Array],
-    rows: Array,
-    seen: dict[str, Any],
-    answers: dict[str, Array],
-) -> None:
-    """Asks for the same rows in other company; errors are noted, not raised."""
-    beside_nan = rows.copy()
-    beside_nan[list(NAN_ROWS)] = np.nan
-    questions: dict[str, Callable[[], Array]] = {
-        f"batch_{size}": partial(_in_batches, answer, rows, size)
-        for size in reversed(BATCH_SIZES)
-    }
-    questions["again"] = partial(answer, rows)
-    questions["reversed"] = lambda: answer(np.ascontiguousarray(rows[::-1]))[::-1]
-    questions["beside_nan"] = partial(answer, beside_nan)
-    for name, question in questions.items():
-        _stage(f"running {name.replace('_', ' ')}")
-        try:
-            answers[name] = question()
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever onnxruntime raises is an answer here
-            seen["errors"][name] = _short(error)
-
-
-def _in_batches(answer: Callable[[Array], Array], rows: Array, size: int) -> Array:
-    """Answers for as many rows as fill whole batches."""
-    parts = []
-    for start in range(0, ROWS - size + 1, size):
-        part = answer(rows[start : start + size])
-        if part.shape[:1] != (size,):
-            raise ValueError(f"{size} crops gave an answer of shape {part.shape}")
-        parts.append(part)
-    return np.concatenate(parts)
-
-
-def _short(error: Exception) -> str:
-    """The error in one line; what onnxruntime means to say stands at the end."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:80]} … {text[-220:]}"
 
 
 if __name__ == "__main__":

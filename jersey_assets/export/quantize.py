@@ -10,7 +10,6 @@ activations beside signed weights is the pair that x86's integer instructions mu
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import statistics
 from collections.abc import Iterator, Mapping
@@ -36,7 +35,7 @@ from jersey_assets.export.latency import (
     interleaved_seconds,
     latency_row,
 )
-from jersey_assets.export.metadata import PREFIX, mapping_of
+from jersey_assets.export.metadata import PREFIX
 from jersey_assets.export.numbers import (
     Numbers,
     agreement,
@@ -44,9 +43,11 @@ from jersey_assets.export.numbers import (
     json_number,
     top1,
 )
-from jersey_assets.export.onnx_model import LABELS_FILE, MODEL_FILE
+from jersey_assets.export.onnx_model import MODEL_FILE
 from jersey_assets.export.predict import Predictor, normalize_crops
-from jersey_assets.export.runtimes import in_batches, onnx_scorer, open_session
+from jersey_assets.export.runtimes import in_batches, onnx_scorer
+from jersey_assets.export.session import open_session
+from jersey_assets.labels.file import LabelsFile, Normalization, write_labels
 from jersey_assets.storage.store import canonical_json
 from jersey_assets.verdict import Verdict
 
@@ -75,8 +76,8 @@ def write_int8(model: Path, calibration: Crops, crops: Crops, folder: Path) -> N
     """
     quantized = folder / MODEL_FILE
     quantize(model, calibration, quantized)
-    labels = Predictor(model).metadata.labels
-    (folder / LABELS_FILE).write_text(json.dumps(mapping_of(labels)) + "\n")
+    said = Predictor(model).metadata
+    write_labels(said.labels, folder, Normalization(said.mean, said.std))
     report = {
         "calibration_crops": len(calibration),
         **compare_int8(model, quantized, crops),
@@ -95,12 +96,13 @@ def quantize(model: Path, calibration: Crops, target: Path) -> None:
     """
     with TemporaryDirectory(prefix="jersey-int8-") as name:
         prepared, written = Path(name) / "prepared.onnx", Path(name) / "int8.onnx"
+        predictor = Predictor(model)  # refuses what onnxruntime's own tools might not
         quant_pre_process(model, prepared, skip_symbolic_shape=True)
         graph = onnx.load(prepared)
         quantize_static(
             graph,
             written,
-            _Batches(Predictor(model), _crops_of(calibration)),
+            _Batches(predictor, _crops_of(calibration)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -155,14 +157,14 @@ def compare_int8(model: Path, quantized: Path, crops: Crops) -> dict[str, Any]:
 
 
 def verdicts(
-    quantized: Path, report: Mapping[str, Any], labels: Mapping[str, int]
+    quantized: Path, report: Mapping[str, Any], labels: LabelsFile
 ) -> list[Verdict]:
     """Judges an int8 model and what was measured on it.
 
     Args:
         quantized: the int8 model file.
         report: as `write_int8` wrote it.
-        labels: label to class index, as the graph's `class_mapping` says.
+        labels: what the graph's `class_mapping` says.
 
     Returns:
         int8_contract_holds, int8_close_to_float, int8_accuracy_kept.

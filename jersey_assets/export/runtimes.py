@@ -7,40 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from jersey_assets.export.metadata import ExportError
 from jersey_assets.export.numbers import Numbers
 
 # From normalized crops, float [n, 3, S, S], to logits [n, classes].
 Scorer = Callable[[NDArray[Any]], Numbers]
-
-
-def open_session(data: bytes, *, optimized: bool = True, threads: int = 0) -> Any:
-    """Loads a model in onnxruntime on the CPU.
-
-    Args:
-        data: the model file's content.
-        optimized: whether onnxruntime may rewrite the graph.
-        threads: that one operator may use, 0 = onnxruntime's own choice.
-
-    Raises:
-        ExportError: onnxruntime refuses it.
-    """
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    # Idle threads that spin would slow down whatever runs next, PyTorch for one.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    if not optimized:
-        level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.graph_optimization_level = level
-    try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a dozen unrelated error types
-        raise ExportError(f"onnxruntime refuses the model: {error}") from error
 
 
 def onnx_scorer(session: Any) -> Scorer:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import jersey_assets
+from jersey_assets.storage.files import open_regular
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,13 @@ class Observation:
         inputs: name, type and shape of each input.
         outputs: likewise; empty, as inputs, where it could not be loaded.
         properties: the model's metadata.
-        answers: `rows` that were asked (float32 [17, 3, H, W]) and the answers.
+        sha256: digest of the file, hex, that `questions` makes its table from; empty
+            where nothing could be asked.
+        answers: the pictures as `rows`, float32 [64, 3, H, W], and by question what
+            was answered, for its rows in their order.
+        operators: how many the graph has.
+        weights: the float tensors that they read, by name, where they were small
+            enough to look at.
         opset: version of the standard operators.
         int8_share: share of the weights' values, 0..1, that have 8 bits.
     """
@@ -62,44 +68,39 @@ class Observation:
     inputs: tuple[tuple[str, str, tuple[Any, ...]], ...] = ()
     outputs: tuple[tuple[str, str, tuple[Any, ...]], ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    sha256: str = ""
     answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    operators: int = 0
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     opset: int = 0
     int8_share: float = 0.0
 
 
-def observe(model: Path, image_size: int, limits: Limits) -> Observation:
+def observe(model: Path, limits: Limits | None = None) -> Observation:
     """Opens a model in a child process and asks it the contract's questions.
 
     Args:
         model: the file.
-        image_size: side to ask with where the model leaves height and width free, px.
         limits: of the child.
     """
+    limits = limits or Limits()
     try:
-        # A FIFO would block without O_NONBLOCK.
-        descriptor = os.open(model, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(model)
     except OSError as error:
         return Observation(faults=(f"{model}: {error.strerror}",))
     try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            return Observation(faults=(f"{model}: not a regular file",))
-        if about.st_size > limits.file_bytes:
-            return Observation(
-                faults=(f"{about.st_size} bytes; at most {limits.file_bytes}",)
-            )
+        size = os.fstat(descriptor).st_size
+        if size > limits.file_bytes:
+            return Observation(faults=(f"{size} bytes; at most {limits.file_bytes}",))
         with TemporaryDirectory(prefix="jersey-probe-") as folder:
-            return _run_child(descriptor, image_size, limits, Path(folder))
+            return _run_child(descriptor, limits, Path(folder))
     finally:
         os.close(descriptor)
 
 
-def _run_child(
-    descriptor: int, image_size: int, limits: Limits, folder: Path
-) -> Observation:
+def _run_child(descriptor: int, limits: Limits, folder: Path) -> Observation:
     command = [sys.executable, "-P", "-m", "jersey_assets.export.probe"]
-    command += [str(limits.memory_bytes), str(image_size)]
-    command += [str(math.ceil(limits.seconds))]
+    command += [str(limits.memory_bytes), str(math.ceil(limits.seconds))]
     try:
         with (folder / "errors").open("wb") as errors:
             done = subprocess.run(
@@ -146,6 +147,10 @@ def _read(folder: Path) -> Observation:
     seen = json.loads((folder / "seen.json").read_text())
     with np.load(folder / "answers.npz", allow_pickle=False) as answers:
         arrays = {name: answers[name] for name in answers.files}
+    weights = {}
+    if "weights" in seen:
+        with np.load(folder / "weights.npz", allow_pickle=False) as tensors:
+            weights = {n: tensors[f"w{i}"] for i, n in enumerate(seen["weights"])}
     return Observation(
         faults=tuple(seen["faults"]),
         score_faults=tuple(seen["score_faults"]),
@@ -153,7 +158,10 @@ def _read(folder: Path) -> Observation:
         inputs=tuple((n, t, tuple(s)) for n, t, s in seen.get("inputs", ())),
         outputs=tuple((n, t, tuple(s)) for n, t, s in seen.get("outputs", ())),
         properties=seen.get("properties", {}),
+        sha256=seen.get("sha256", ""),
         answers=arrays,
+        operators=seen.get("operators", 0),
+        weights=weights,
         opset=seen.get("opset", 0),
         int8_share=seen.get("int8_share", 0.0),
     )

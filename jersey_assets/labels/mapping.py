@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
 
@@ -22,12 +20,6 @@ def class_mapping(table: pd.DataFrame) -> dict[str, int]:
     """
     labels = table.loc[table["split"] == "train", "label"].unique()
     return {label: index for index, label in enumerate(sorted(labels))}
-
-
-def write_mapping(mapping: Mapping[str, int], folder: Path) -> None:
-    """Writes `labels_mapping.json`: an object from label to class index."""
-    text = json.dumps(mapping, indent=1, ensure_ascii=False)
-    (folder / "labels_mapping.json").write_text(text, "utf-8")
 
 
 def verdicts(mapping: Mapping[str, int], table: pd.DataFrame) -> list[Verdict]:

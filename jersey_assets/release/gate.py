@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from jersey_assets.export.predict import Predictor
 from jersey_assets.export.runtimes import in_batches
+from jersey_assets.labels.file import read_classes
 from jersey_assets.release.bundle import Candidate, shown
 from jersey_assets.release.history import withdrawals
 from jersey_assets.release.statistics import mcnemar, wilson
@@ -229,7 +230,7 @@ def _answers(
 ) -> NDArray[np.object_]:
     """The label that a model reads on each crop."""
     predictor = Predictor(model.file("model.onnx"))
-    mapping = candidate.class_mapping.json("labels_mapping.json")
+    mapping = read_classes(candidate.class_mapping.folder)
     crops = load_crops(root, rows, mapping, predictor.metadata.image_size)
     images = crops.images.permute(0, 2, 3, 1).numpy()
     best = in_batches(predictor.logits, images, _BATCH).argmax(axis=1)

@@ -9,14 +9,17 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from jersey_assets.annotations.files import read_validated
 from jersey_assets.annotations.images import decode_crop, resize_crop
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _IN_MEMORY = 4 * 1024**3
 """Bytes of crops that are held in memory; more of them lie in a temporary file."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from jersey_assets.training.recipe import Recipe
@@ -29,6 +28,8 @@ def build_model(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
     """
     if recipe.model == "jerseynet":
         return JerseyNet(labels)
+    import torchvision  # takes longer than PyTorch itself, and JerseyNet needs none
+
     model: nn.Module = torchvision.models.get_model(
         recipe.model, weights=None, num_classes=len(labels)
     )
@@ -91,8 +92,18 @@ class SpelledLinear(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Maps float [n, features] to logits [n, classes]."""
-        weight = self.weight + self.incidence @ self.character_weight
-        return F.linear(features, weight, self.bias)
+        return F.linear(features, self._summed(), self.bias)
+
+    def plain(self) -> nn.Linear:
+        """A plain linear layer that gives the same logits."""
+        layer = nn.Linear(self.in_features, self.out_features)
+        with torch.no_grad():
+            layer.weight.copy_(self._summed())
+            layer.bias.copy_(self.bias)
+        return layer
+
+    def _summed(self) -> Tensor:
+        return self.weight + self.incidence @ self.character_weight
 
 
 class _Residual(nn.Module):

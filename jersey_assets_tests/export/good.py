@@ -112,15 +112,6 @@ def with_weights_as_lists_of_floats(model, checkpoint):
 
 
 @good
-def with_weights_as_inputs_with_a_default(model, checkpoint):
-    for value in model.graph.initializer:
-        model.graph.input.append(
-            helper.make_tensor_value_info(value.name, value.data_type, value.dims)
-        )
-    return model
-
-
-@good
 def with_a_product_and_a_sum_for_the_head(model, checkpoint):
     last = next(n for n in model.graph.node if n.op_type == "Gemm")
     features, weights, bias = last.input

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from jersey_assets.export.contract import check_model
+from jersey_assets.labels.file import LabelsFile
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.verdict import Verdict
 from jersey_assets_tests.export.broken import BROKEN
@@ -30,7 +31,7 @@ NAMES = [
 def test_an_exported_checkpoint_keeps_every_promise(
     resnet_folder: Path, resnet: Checkpoint
 ) -> None:
-    mapping = {label: index for index, label in enumerate(LABELS)}
+    mapping = LabelsFile({label: index for index, label in enumerate(LABELS)})
     verdicts = check_model(resnet_folder / "model.onnx", resnet, mapping)
     assert [verdict.name for verdict in verdicts] == NAMES
     assert [v.message for v in verdicts if not v.passed] == []
@@ -98,7 +99,11 @@ def found(
             (folder / "labels_mapping.json").write_text(case.sidecar)
 
     def check(name: str, folder: Path) -> dict[str, Verdict]:
-        verdicts = check_model(folder / "model.onnx", small, BROKEN[name].labels)
+        verdicts = check_model(
+            folder / "model.onnx",
+            small,
+            None if (labels := BROKEN[name].labels) is None else LabelsFile(labels),
+        )
         return {verdict.name: verdict for verdict in verdicts}
 
     # Most of the time goes into the children: two at once on two cores.

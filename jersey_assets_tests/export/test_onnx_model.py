@@ -25,8 +25,13 @@ from jersey_assets_tests.export.conftest import (
 def test_the_folder_holds_one_model_file_and_the_labels(resnet_folder: Path) -> None:
     names = sorted(path.name for path in resnet_folder.iterdir())
     assert names == ["labels_mapping.json", "model.onnx"]
-    mapping = json.loads((resnet_folder / "labels_mapping.json").read_text())
-    assert mapping == {label: index for index, label in enumerate(LABELS)}
+    said = json.loads((resnet_folder / "labels_mapping.json").read_text())
+    assert said == {
+        "num_classes": len(LABELS),
+        "class_to_idx": {label: index for index, label in enumerate(LABELS)},
+        "idx_to_class": {str(index): label for index, label in enumerate(LABELS)},
+        "normalization": {"mean": [0.44, 0.42, 0.41], "std": [0.25, 0.24, 0.23]},
+    }
 
 
 def test_the_model_says_what_it_reads_and_where_it_comes_from(

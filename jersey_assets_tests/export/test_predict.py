@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from jersey_assets.annotations.images import decode_crop, resize_crop
 from jersey_assets.export.metadata import ExportError
-from jersey_assets.export.predict import Predictor, normalize_crops
+from jersey_assets.export.predict import Predictor, Unread, normalize_crops
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.crops import normalize
 from jersey_assets_tests.export.conftest import LABELS, set_property
@@ -44,7 +45,7 @@ def test_predictions_are_the_checkpoints_own(
     with torch.inference_mode():
         logits = resnet.build_model()(normalize(pixels, resnet.mean, resnet.std))
     expected = logits.double().softmax(dim=1)
-    found = Predictor(resnet_folder / "model.onnx").predict(images)
+    found = list(Predictor(resnet_folder / "model.onnx").predict(images))
     assert [p.image for p in found] == images
     assert [p.label for p in found] == [LABELS[i] for i in expected.argmax(1)]
     confidences = np.array([p.confidence for p in found])
@@ -65,7 +66,7 @@ def test_predicting_imports_none_of_trainings_libraries(
 import json, sys
 from pathlib import Path
 from jersey_assets.export.predict import Predictor
-found = Predictor(Path(sys.argv[1])).predict([Path(sys.argv[2])])
+found = list(Predictor(Path(sys.argv[1])).predict([Path(sys.argv[2])]))
 loaded = {name.split(".")[0] for name in sys.modules}
 print(json.dumps([found[0].label, sorted(loaded)]))
 """
@@ -79,15 +80,22 @@ print(json.dumps([found[0].label, sorted(loaded)]))
 
 
 def test_no_images_give_no_predictions(resnet_folder: Path) -> None:
-    assert Predictor(resnet_folder / "model.onnx").predict([]) == []
+    assert list(Predictor(resnet_folder / "model.onnx").predict([])) == []
 
 
-def test_a_file_that_is_no_image_is_named(resnet_folder: Path, tmp_path: Path) -> None:
+def test_a_bad_image_is_named_and_stops_no_other(
+    resnet_folder: Path, images: list[Path], tmp_path: Path
+) -> None:
     (tmp_path / "note.jpg").write_text("not an image")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    bad = [tmp_path / name for name in ("note.jpg", "missing.jpg", "pipe.jpg")]
     predictor = Predictor(resnet_folder / "model.onnx")
-    for name in ("note.jpg", "missing.jpg"):
-        with pytest.raises(ExportError, match=name):
-            predictor.predict([tmp_path / name])
+    found = list(predictor.predict([bad[0], images[0], *bad[1:], images[1]]))
+    assert [p.image for p in found if isinstance(p, Unread)] == bad
+    good = [p for p in found if not isinstance(p, Unread)]
+    assert [p.image for p in good] == images[:2]
+    alone = list(predictor.predict(images[:2]))
+    assert [p.label for p in good] == [p.label for p in alone]
 
 
 def test_a_model_of_someone_else_is_refused(

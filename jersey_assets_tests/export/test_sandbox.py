@@ -204,7 +204,7 @@ def test_a_hostile_model_only_fails(
 
 def test_an_endless_model_is_ended_and_named(proto: ModelProto, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(endless_loop(proto).SerializeToString())
+    path.write_bytes(heavy_work(proto).SerializeToString())
     assert "not finished after 3 s" in check(path, Limits(seconds=3))
 
 

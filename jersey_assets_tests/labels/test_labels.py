@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
 
-from jersey_assets.labels.mapping import class_mapping, verdicts, write_mapping
+from jersey_assets.labels.file import (
+    LabelsError,
+    read_classes,
+    read_labels,
+    write_labels,
+)
+from jersey_assets.labels.mapping import class_mapping, verdicts
 from jersey_assets.labels.statistics import dataset_statistics, write_statistics
 
 
@@ -31,9 +38,30 @@ def test_only_train_makes_classes() -> None:
     assert class_mapping(table) == {"1": 0}
 
 
-def test_the_file_is_the_mapping(tmp_path: Path) -> None:
-    write_mapping({"": 0, "7": 1}, tmp_path)
-    assert json.loads((tmp_path / "labels_mapping.json").read_text()) == {"": 0, "7": 1}
+def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_labels(["", "7"], tmp_path)
+    assert read_classes(tmp_path) == {"": 0, "7": 1}
+    said = json.loads((tmp_path / "labels_mapping.json").read_text())
+    assert said == {
+        "num_classes": 2,
+        "class_to_idx": {"": 0, "7": 1},
+        "idx_to_class": {"0": "", "1": "7"},
+    }
+
+
+def test_a_labels_file_that_is_no_file_is_named_without_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "labels_mapping.json"
+    os.mkfifo(path)
+    with pytest.raises(LabelsError, match="not a regular file"):
+        read_labels(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(LabelsError, match="not a regular file"):
+        read_labels(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(LabelsError, match="not a regular file"):
+        read_labels(path)
 
 
 @pytest.mark.parametrize(

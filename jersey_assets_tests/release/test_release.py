@@ -22,6 +22,7 @@ from onnx import helper, numpy_helper
 from jersey_assets.annotations.files import AnnotationError
 from jersey_assets.assets import ASSETS
 from jersey_assets.checks import CHECKS
+from jersey_assets.labels.file import read_classes
 from jersey_assets.release import gate
 from jersey_assets.release.bundle import Candidate, model_card, write_bundle
 from jersey_assets.release.gate import ReleaseError, check_provenance, judge
@@ -167,7 +168,7 @@ def reads_every_crop(
 ) -> None:
     """Writes a model that knows the crops by heart: the nearest one's label."""
     original = onnx.load(candidate.onnx_model.file("model.onnx"))
-    labels = candidate.class_mapping.json("labels_mapping.json")
+    labels = read_classes(candidate.class_mapping.folder)
     crops = load_crops(root, rows, labels, 32)
     checkpoint = load_checkpoint(candidate.checkpoint.file("model.ckpt"))
     inputs = normalize(crops.images, checkpoint.mean, checkpoint.std)

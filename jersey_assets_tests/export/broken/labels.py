@@ -23,11 +23,28 @@ from jersey_assets_tests.export.conftest import LABELS, set_property
 
 REST = (GRAPH, LOGITS, BATCH, WEIGHTS)
 TRUE = {label: index for index, label in enumerate(LABELS)}
+MEAN, STD = [0.44, 0.42, 0.41], [0.25, 0.24, 0.23]
+
+
+def beside(classes=TRUE, mean=MEAN, **changes):
+    """A labels file as other tools write it, with changes."""
+    content = {
+        "num_classes": len(classes),
+        "class_to_idx": classes,
+        "idx_to_class": {str(index): label for label, index in classes.items()},
+        "normalization": {"mean": mean, "std": STD},
+    }
+    return json.dumps({**content, **changes})
 
 
 def labelled(model, labels):
     set_property(model, "jersey.labels", labels)
     return model
+
+
+PLAIN = json.dumps(
+    {k: v for k, v in json.loads(beside()).items() if k[0] != "n" or k[1] == "u"}
+)
 
 
 @broken(MAPPING, "'' is class 10 in the model, 0 there", *REST)
@@ -102,13 +119,13 @@ def a_class_mapping_with_more_classes(model):
     MAPPING,
     "differ from labels_mapping.json",
     *REST,
-    sidecar=json.dumps({**TRUE, "7": 10, "99": 9}),
+    sidecar=beside({**TRUE, "7": 10, "99": 9}),
 )
 def another_mapping_beside_it(model):
     return model
 
 
-@broken(MAPPING, "is class 0 in the model, False there", *REST, sidecar='{"": false}')
+@broken(MAPPING, '"class_to_idx" is not', *REST, sidecar=beside({"": False}))
 def a_mapping_to_booleans(model):
     return model
 
@@ -118,8 +135,28 @@ def a_list_beside_it(model):
     return model
 
 
-@broken(MAPPING, "cannot be read", *REST, sidecar='{"": 0')
+@broken(MAPPING, "labels_mapping.json: Expecting", *REST, sidecar='{"": 0')
 def half_a_mapping_beside_it(model):
+    return model
+
+
+@broken(MAPPING, "the normalization is", *REST, sidecar=beside(mean=[0.4, 0.4, 0.4]))
+def another_normalization_beside_it(model):
+    return model
+
+
+@broken(MAPPING, "says nothing of the normalization", *REST, sidecar=PLAIN)
+def no_normalization_beside_it(model):
+    return model
+
+
+@broken(MAPPING, '"num_classes" is 12', *REST, sidecar=beside(num_classes=12))
+def another_number_of_classes_beside_it(model):
+    return model
+
+
+@broken(MAPPING, '"idx_to_class" is not', *REST, sidecar=beside(idx_to_class={}))
+def no_labels_by_class_beside_it(model):
     return model
 
 

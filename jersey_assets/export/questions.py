@@ -1,0 +1,95 @@
+"""What a model is asked: the same pictures in batches of many sizes and in any company.
+
+One table, made from the file's digest, that the child process asks by and the contract
+judges by: what stands in it and was not answered is a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+BATCH_SIZES = (1, 2, 3, 4, 5, 8, 16, 17, 32, 64)
+"""Sizes that every model is asked for; some more are drawn for each file."""
+ROWS = max(BATCH_SIZES)
+"""Number of pictures."""
+AGAIN, REVERSED, BESIDE_NAN = "the same batch again", "reversed", "beside rows of NaN"
+_DRAWN_SIZES = 2
+# Pictures that a small size is tried on, in as many batches as that takes.
+_SAMPLE = 16
+
+
+@dataclass(frozen=True)
+class Question:
+    """Some of the pictures, in batches.
+
+    Attributes:
+        rows: which pictures, int [n].
+        size: of each batch.
+        nan: places among the rows that are asked as NaN instead.
+    """
+
+    rows: NDArray[np.int64]
+    size: int
+    nan: tuple[int, ...] = ()
+
+
+def batches_of(size: int) -> str:
+    """The name of the question that asks in batches of a size."""
+    return f"batches of {size}"
+
+
+def questions(digest: bytes) -> dict[str, Question]:
+    """Makes the table for a file, the whole lot in one batch first.
+
+    Args:
+        digest: sha256 of the file: the same file is asked the same.
+    """
+    draw = np.random.default_rng(int.from_bytes(digest, "big"))
+    others = sorted(set(range(2, ROWS)) - set(BATCH_SIZES))
+    drawn = draw.choice(others, min(_DRAWN_SIZES, len(others)), replace=False)
+    sizes = sorted({*BATCH_SIZES, *map(int, drawn)}, reverse=True)
+    table = {batches_of(size): _in_batches(size, draw) for size in sizes}
+    # One in the middle: large enough for company, and cheap.
+    company = _in_batches(sizes[len(sizes) // 3], draw)
+    table[batches_of(company.size)] = company
+    table[AGAIN] = company
+    table[REVERSED] = Question(company.rows[::-1], company.size)
+    spoiled = (1, company.size // 2)
+    table[BESIDE_NAN] = Question(company.rows, company.size, spoiled)
+    return table
+
+
+def _in_batches(size: int, draw: np.random.Generator) -> Question:
+    count = max(1, _SAMPLE // size) * size
+    start = 0 if size == ROWS else int(draw.integers(ROWS))
+    return Question((start + np.arange(count)) % ROWS, size)
+
+
+def ask(answer: Callable[[Array], Array], pictures: Array, question: Question) -> Array:
+    """Asks one question.
+
+    Args:
+        answer: the model, from float [n, 3, H, W] to its answer.
+        pictures: all of them, float [ROWS, 3, H, W].
+        question: which, and how.
+
+    Raises:
+        ValueError: an answer has not one row for each picture.
+    """
+    asked = pictures[question.rows]
+    asked[list(question.nan)] = np.nan
+    parts = []
+    for start in range(0, len(asked), question.size):
+        part = answer(np.ascontiguousarray(asked[start : start + question.size]))
+        if part.shape[:1] != (question.size,):
+            raise ValueError(
+                f"{question.size} crops gave an answer of shape {part.shape}"
+            )
+        parts.append(part)
+    return np.concatenate(parts)
