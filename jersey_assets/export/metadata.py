@@ -171,8 +171,8 @@ def _count(properties: Mapping[str, str], key: str, lowest: int) -> int:
     text = properties[PREFIX + key]
     if not (text.isascii() and text.isdigit() and len(text) < 19) or int(text) < lowest:
         raise ExportError(
-            f"{PREFIX}{key} is {shorten(repr(text))}; expected a whole number, at least "
-            f"{lowest}"
+            f"{PREFIX}{key} is {shorten(repr(text))}; expected a whole number, "
+            f"at least {lowest}"
         )
     return int(text)
 
