@@ -41,10 +41,9 @@ def labelled(model, labels):
     set_property(model, "jersey.labels", labels)
     return model
 
+
 PLAIN = json.dumps(
     {k: v for k, v in json.loads(beside()).items() if k != "normalization"}
-)
-    {k: v for k, v in json.loads(beside()).items() if k[0] != "n" or k[1] == "u"}
 )
 
 

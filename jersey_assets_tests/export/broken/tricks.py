@@ -1,4 +1,4 @@
-"""Models made to pass: right where a check looks, and wrong for pictures or runtimes."""
+"""Models made to pass: right where a check looks, wrong for pictures or runtimes."""
 
 from __future__ import annotations
 
