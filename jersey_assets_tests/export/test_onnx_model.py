@@ -9,11 +9,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import onnx
+import onnx.numpy_helper
 import pytest
+import torch
 
 from jersey_assets.export.metadata import read_metadata
 from jersey_assets.export.onnx_model import OPSET, export_onnx
 from jersey_assets.training.checkpoint import Checkpoint
+from jersey_assets.training.model import build_model
+from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.export.conftest import (
     LABELS,
     PROVENANCE,
@@ -88,3 +92,24 @@ def test_exporting_says_nothing_in_the_terminal(
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
     assert logging.getLogger("onnxscript").level == logging.NOTSET
+
+
+def test_the_head_is_one_plain_linear_layer(tmp_path: Path, resnet: Checkpoint) -> None:
+    recipe = Recipe(model="jerseynet", image_size=32)
+    network = build_model(recipe, LABELS).eval()
+    torch.nn.init.normal_(network.get_parameter("head.character_weight"))
+    state = network.state_dict()
+    checkpoint = replace(resnet, recipe=recipe, state_dict=state, raw_state_dict=state)
+    export_onnx(checkpoint, tmp_path, PROVENANCE)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    products = [n for n in graph.node if n.op_type in ("Gemm", "MatMul")]
+    assert [node.op_type for node in products] == ["Gemm"]
+    assert list(products[0].output) == ["logits"]
+    _, weight, bias = products[0].input
+    head = network.get_submodule("head")
+    summed = head.weight + head.incidence @ head.character_weight
+    assert (tensors[weight] == summed.detach().numpy()).all()
+    assert tensors[bias].shape == (len(LABELS),)
+    assert not [name for name in tensors if "character" in name or "incid" in name]
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}

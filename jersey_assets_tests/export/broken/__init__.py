@@ -1,6 +1,22 @@
 """Ways to break a model, by the promise that breaks."""
 
-from jersey_assets_tests.export.broken import batches, files, labels, scores, weights
+from jersey_assets_tests.export.broken import (
+    batches,
+    files,
+    labels,
+    scores,
+    tricks,
+    weights,
+)
 from jersey_assets_tests.export.broken.surgery import BROKEN, Broken
 
-__all__ = ["BROKEN", "Broken", "batches", "files", "labels", "scores", "weights"]
+__all__ = [
+    "BROKEN",
+    "Broken",
+    "batches",
+    "files",
+    "labels",
+    "scores",
+    "tricks",
+    "weights",
+]

@@ -43,7 +43,7 @@ def labelled(model, labels):
 
 
 PLAIN = json.dumps(
-    {k: v for k, v in json.loads(beside()).items() if k[0] != "n" or k[1] == "u"}
+    {k: v for k, v in json.loads(beside()).items() if k != "normalization"}
 )
 
 

@@ -1,0 +1,127 @@
+"""The command line where little is installed, and where files are hostile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import onnx
+import pytest
+from PIL import Image
+
+from jersey_assets.export.metadata import ExportError
+from jersey_assets.export.predict import Predictor
+from jersey_assets.export.session import open_session
+from jersey_assets_tests.export.conftest import set_property
+
+DEPLOYED = ("onnxruntime", "numpy", "PIL", "jersey_assets")
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `predict` needs, and nothing else."""
+    folder = tmp_path_factory.mktemp("packages")
+    for name in DEPLOYED:
+        spec = find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        home = Path(spec.origin).parent
+        (folder / name).symlink_to(home)
+        for libraries in home.parent.glob(
+            f"{'pillow' if name == 'PIL' else name}.libs"
+        ):
+            (folder / libraries.name).symlink_to(libraries)
+    return folder
+
+
+def command(packages: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command line without this environment's packages."""
+    program = "from jersey_assets.cli import main; raise SystemExit(main())"
+    return subprocess.run(
+        [sys.executable, "-S", "-P", "-c", program, *map(str, arguments)],
+        env={"PYTHONPATH": str(packages), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lacks"),
+    [
+        (["check-onnx", "model.onnx"], "matplotlib, onnx are not installed here"),
+        (["check-onnx", "m.onnx", "--checkpoint", "c"], "torch, torchvision"),
+        (["validate", "data"], "msgspec, pandas, pandera, pyarrow are not installed"),
+        (["releases", "list"], "fsspec is not installed here"),
+        (["render", "out"], "matplotlib is not installed here"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_that_lacks_packages_names_them_and_ends_with_2(
+    arguments: list[str], lacks: str, packages: Path
+) -> None:
+    ended = command(packages, *arguments)
+    assert ended.returncode == 2
+    assert lacks in ended.stderr
+    assert "pip install" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_predict_works_there_and_one_bad_file_stops_no_other(
+    packages: Path, resnet_folder: Path, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad\x1b[2J.png"
+    Image.new("RGB", (40, 40), (200, 10, 10)).save(good)
+    bad.write_text("no picture")
+    model = resnet_folder / "model.onnx"
+    ended = command(packages, "predict", model, bad, good, tmp_path / "none.png")
+    assert ended.returncode == 1
+    assert ended.stdout.startswith(f"{good}\t")
+    assert ended.stdout.count("\n") == 1
+    assert "\\x1b[2J.png: neither JPEG nor PNG" in ended.stderr
+    assert "none.png: No such file" in ended.stderr
+    assert "\x1b" not in ended.stderr + ended.stdout
+    assert command(packages, "predict", model, good).returncode == 0
+
+
+def test_predict_escapes_what_a_model_says(
+    packages: Path, proto: onnx.ModelProto, tmp_path: Path
+) -> None:
+    crop = tmp_path / "crop.png"
+    Image.new("RGB", (40, 40)).save(crop)
+    labels = [f"\x1b[2J\u2028\u202e{index}" + "x" * 500 for index in range(11)]
+    set_property(proto, "jersey.labels", labels)
+    path = tmp_path / "labels.onnx"
+    path.write_bytes(proto.SerializeToString())
+    said = command(packages, "predict", path, crop)
+    assert said.returncode == 0
+    proto.graph.node[-1].op_type = "\x1b[2J\u2028" + "x" * 5000
+    path = tmp_path / "operator.onnx"
+    path.write_bytes(proto.SerializeToString())
+    refused = command(packages, "predict", path, crop)
+    assert refused.returncode == 2
+    for text in (said.stdout, said.stderr, refused.stdout, refused.stderr):
+        assert not {"\x1b", "\u2028", "\u202e"} & set(text)
+        assert len(text) < 1000
+
+
+def test_a_file_that_may_be_two_models_is_not_opened(
+    proto: onnx.ModelProto, tmp_path: Path
+) -> None:
+    proto.ir_version, proto.producer_name = 10, "ORTM"
+    path = tmp_path / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    assert path.read_bytes()[4:8] == b"ORTM"
+    with pytest.raises(ExportError, match="two different models"):
+        open_session(path.read_bytes())
+    with pytest.raises(ExportError, match="two different models"):
+        Predictor(path)
+
+
+def test_a_model_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(ExportError, match="not a regular file"):
+        Predictor(tmp_path / "model.onnx")
