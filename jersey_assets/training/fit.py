@@ -31,7 +31,7 @@ from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.errors import Interrupted, TrainingError
 from jersey_assets.training.finite import FiniteLoss
 from jersey_assets.training.freeze import FreezeBackbone, count_trainable
-from jersey_assets.training.history import Epoch, History
+from jersey_assets.training.history import Epoch, History, last_quarter
 from jersey_assets.training.keeping import Keeper, epoch_file, kept
 from jersey_assets.training.loggers import experiment_logger
 from jersey_assets.training.loss import class_weights
@@ -343,10 +343,7 @@ def _result(
     summary: dict[str, Any] = {
         "valid_top1": best.valid_top1,
         "valid_top5": best.valid_top5,
-        "valid_top1_before_last_quarter": max(
-            (e.valid_top1 for e in state.epochs[: 3 * len(state.epochs) // 4]),
-            default=None,
-        ),
+        "last_quarter": last_quarter(state.epochs),
         "valid_loss": best.valid_loss,
         "valid_images": len(valid),
         "best_epoch": best.epoch,

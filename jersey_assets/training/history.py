@@ -40,6 +40,21 @@ class Epoch:
         )
 
 
+def last_quarter(epochs: Sequence[Epoch]) -> dict[str, float] | None:
+    """What the last quarter of the epochs gained over the best of those before.
+
+    Returns:
+        `top1_rise`, a share, and `loss_fall`, both of valid; None where there are too
+        few epochs to tell.
+    """
+    before = epochs[: 3 * len(epochs) // 4]
+    if not before:
+        return None
+    top1, former_top1 = (max(e.valid_top1 for e in part) for part in (epochs, before))
+    loss, former_loss = (min(e.valid_loss for e in part) for part in (epochs, before))
+    return {"top1_rise": top1 - former_top1, "loss_fall": former_loss - loss}
+
+
 class History(Callback):
     """Collects an `Epoch` after each validation and passes it on."""
 

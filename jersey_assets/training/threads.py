@@ -125,6 +125,8 @@ class Threads(Callback):
         if trainer.strategy.root_device.type != "cpu":
             # The steps run elsewhere: whatever the number, it is no other.
             self._candidates = [self._before]
+        if len(self._candidates) == 1:
+            self._note(self._candidates[0], trainer)
         self._choice = fastest(
             self._candidates, lambda times: self._decide(times, trainer)
         )
@@ -157,12 +159,10 @@ class Threads(Callback):
 
     def _decide(self, times: Times, trainer: pl.Trainer) -> None:
         best = min(times, key=times.__getitem__)
-        last = self._decisions[-1]["threads"] if self._decisions else None
-        if best != last:
-            self._decisions.append({"step": trainer.global_step, "threads": best})
+        new = self._note(best, trainer)
         if not trainer.is_global_zero:
             return
-        if best != last and len(self._candidates) > 1:
+        if new and len(self._candidates) > 1:
             rates = ", ".join(
                 f"{count}: {self._batch_size / times[count]:.0f}"
                 if count in times
@@ -173,6 +173,13 @@ class Threads(Callback):
         if not self._told:
             self._told = True
             self._tell_plan(trainer, times[best])
+
+    def _note(self, threads: int, trainer: pl.Trainer) -> bool:
+        """Notes a decision, and gives whether it differs from the last one."""
+        new = not self._decisions or self._decisions[-1]["threads"] != threads
+        if new:
+            self._decisions.append({"step": trainer.global_step, "threads": threads})
+        return new
 
     def _tell_plan(self, trainer: pl.Trainer, seconds: float) -> None:
         batches, epochs = int(trainer.num_training_batches), trainer.max_epochs

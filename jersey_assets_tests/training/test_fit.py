@@ -157,26 +157,30 @@ def test_always_answering_one_label_is_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("before", "top1", "crops", "flat"),
+    ("gained", "top1", "crops", "flat"),
     [
-        (0.52, 0.65, 127, False),
-        (0.91, 0.92, 364, True),
-        (0.70, 0.75, 40, True),  # two of 40 crops: chance
-        (0.70, 0.75, 4000, False),
+        ((0.13, 0.01), 0.65, 127, False),
+        ((0.04, 0.10), 0.65, 100, False),  # top-1 by chance, the loss not
+        ((0.01, 0.0), 0.92, 364, True),
+        ((0.05, 0.0), 0.75, 40, True),  # two of 40 crops: chance
+        ((0.05, 0.0), 0.75, 4000, False),
         (None, 0.10, 127, False),  # a training of one epoch
     ],
 )
 def test_a_training_that_ended_while_it_still_learned_is_warned_of(
     training: Training,
     valid: Crops,
-    before: float | None,
+    gained: tuple[float, float] | None,
     top1: float,
     crops: int,
     flat: bool,
 ) -> None:
     rows = torch.arange(crops) % len(valid)
     many = Crops(valid.images[rows], valid.targets[rows], ("",) * crops)
-    curve = {"valid_top1": top1, "valid_top1_before_last_quarter": before, "epochs": 20}
+    last = (
+        dict(zip(("top1_rise", "loss_fall"), gained, strict=True)) if gained else None
+    )
+    curve = {"valid_top1": top1, "last_quarter": last, "epochs": 20}
     found = {
         v.name: v for v in verdicts(training.checkpoint, training.summary | curve, many)
     }
@@ -185,12 +189,16 @@ def test_a_training_that_ended_while_it_still_learned_is_warned_of(
     assert found["curve_is_flat"].severity == "warning"
 
 
-def test_the_summary_says_how_good_the_first_three_quarters_were(
-    labels: list[str], train: Crops, valid: Crops, training: Training
+def test_the_summary_says_what_the_last_quarter_gained(
+    labels: list[str], train: Crops, valid: Crops
 ) -> None:
-    name = "valid_top1_before_last_quarter"
-    assert training.summary[name] == training.history["valid_top1"][0]
-    assert quick_fit(labels, train, valid, epochs=1).summary[name] is None
+    made = quick_fit(labels, train, valid, epochs=4)
+    top1, loss = made.history["valid_top1"], made.history["valid_loss"]
+    assert made.summary["last_quarter"] == {
+        "top1_rise": top1.max() - top1[:3].max(),
+        "loss_fall": loss[:3].min() - loss.min(),
+    }
+    assert quick_fit(labels, train, valid, epochs=1).summary["last_quarter"] is None
 
 
 def test_a_class_that_is_read_far_less_than_the_others_is_named(
