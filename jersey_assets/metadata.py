@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ from jersey_assets.text import readable
 Metadata = dict[str, Any]
 
 MAX_ROWS = 100
+
+_logger = logging.getLogger(__name__)
 
 
 def describe(artifact: Artifact) -> Metadata:
@@ -225,19 +228,26 @@ _DESCRIPTIONS: Mapping[str, Callable[[Artifact], Metadata]] = {
 
 def _pictures(artifact: Artifact) -> Metadata:
     """The artifact's pictures, each by its file's name."""
+    return {
+        name.removesuffix(".png"): _picture(artifact, name)
+        for name in artifact.manifest["files"]
+        # A series, epoch by epoch, would swell the event log: it stays in the folder.
+        if name.endswith(".png") and "_epoch_" not in name
+    }
+
+
+def _picture(artifact: Artifact, name: str) -> dg.MetadataValue[Any]:
+    """A small copy of a picture, or where the file is: a page never fails a run."""
     from jersey_assets.plots.png import shrink_png
 
-    found = {}
-    for name in artifact.manifest["files"]:
-        # A series, epoch by epoch, would swell the event log: it stays in the folder.
-        if name.endswith(".png") and "_epoch_" not in name:
-            data = shrink_png(artifact.file(name).read_bytes())
-            text = base64.b64encode(data).decode("ascii")
-            # The only form in which Dagster's UI shows a picture.
-            found[name.removesuffix(".png")] = dg.MetadataValue.md(
-                f"![{name}](data:image/png;base64,{text})"
-            )
-    return found
+    try:
+        data = shrink_png(artifact.file(name).read_bytes())
+    except Exception as error:  # Pillow raises many types; none is worth a training
+        _logger.warning("%s is not shown on the page: %s", name, error)
+        return dg.MetadataValue.path(f"{artifact.location}/{name}")
+    text = base64.b64encode(data).decode("ascii")
+    # The only form in which Dagster's UI shows a picture.
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{text})")
 
 
 def _findings(table: Any) -> dg.TableMetadataValue:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,10 @@ from jersey_assets.annotations.rules import Rules
 
 MAX_CROPS = 40
 _SIDE = 64
+_WIDTH_INCHES = 1.85
+_CAPTION_CHARACTERS = 30
+"""As many as fit over a crop of that width; enough for train/annotations.jsonl:1234."""
+
 _UNSHOWABLE = (
     "image.empty",
     "image.format",
@@ -26,7 +32,7 @@ _UNSHOWABLE = (
 def write_contact_sheet(
     root: Path, findings: pd.DataFrame, rules: Rules, path: Path
 ) -> None:
-    """Draws crops that something was found in, with split, line, label and reason.
+    """Draws crops that something was found in, with file, line, label and reason.
 
     The first of each reason, as many of each as there is room for.
 
@@ -37,7 +43,7 @@ def write_contact_sheet(
         path: the PNG to write; not written where no crop of them can be shown.
     """
     from jersey_assets.plots.figures import crop_grid
-    from jersey_assets.plots.png import save_png
+    from jersey_assets.plots.png import draw_png
 
     crops, captions = [], []
     shown = ~findings["reason"].isin(_UNSHOWABLE) & findings["image"].notna()
@@ -48,11 +54,23 @@ def write_contact_sheet(
         crop = _read_crop(root, str(row.image), rules)
         if crop is not None:
             crops.append(crop)
-            captions.append(f"{row.split}:{row.line} {row.label!r}\n{row.reason}")
+            captions.append(_caption(row))
         if len(crops) == MAX_CROPS:
             break
     if crops:
-        save_png(crop_grid(crops, captions), path)
+        draw_png(path, crop_grid, crops, captions, width=_WIDTH_INCHES)
+
+
+def _caption(row: Any) -> str:
+    """Where the row stands, by the end of its path, and what was found in it."""
+    where = f"{row.file}:{row.line}"
+    if len(where) > _CAPTION_CHARACTERS:
+        where = f"…{where[1 - _CAPTION_CHARACTERS :]}"
+    label = "" if pd.isna(row.label) else json.dumps(row.label, ensure_ascii=False)
+    # What the label leaves room for; the reason must stay whole.
+    room = _CAPTION_CHARACTERS - len(row.reason) - 2
+    label = label if len(label) <= room else f"{label[: room - 1]}…"
+    return f"{where}\n{label}  {row.reason}".replace("\n  ", "\n")
 
 
 def _read_crop(

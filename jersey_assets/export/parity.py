@@ -81,7 +81,7 @@ def write_parity(
         latency_curves,
         logits_scatter,
     )
-    from jersey_assets.plots.png import save_png
+    from jersey_assets.plots.png import draw_png
 
     found = compare(model, checkpoint, crops)
     latency = measure_latency(model.read_bytes(), checkpoint)
@@ -89,10 +89,10 @@ def write_parity(
     (folder / "report.json").write_bytes(canonical_json(report))
     if np.isfinite(found.onnx_logits).all() and np.isfinite(found.torch_logits).all():
         errors = np.abs(found.onnx_logits - found.torch_logits)
-        save_png(error_histogram(errors), folder / "errors.png")
-        scatter = logits_scatter(found.torch_logits, found.onnx_logits)
-        save_png(scatter, folder / "logits.png")
-    save_png(latency_curves(latency), folder / "latency.png")
+        draw_png(folder / "errors.png", error_histogram, errors)
+        logits = found.torch_logits, found.onnx_logits
+        draw_png(folder / "logits.png", logits_scatter, *logits)
+    draw_png(folder / "latency.png", latency_curves, latency)
     write_html(report, verdicts(report), crops, folder)
     return report
 

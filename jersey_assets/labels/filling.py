@@ -75,14 +75,12 @@ def write_drawn(drawn: pd.DataFrame, folder: Path) -> None:
     """Writes the crops and, where there are any, a picture of some."""
     from jersey_assets.annotations.images import decode_crop, resize_crop
     from jersey_assets.plots.figures import crop_grid
-    from jersey_assets.plots.png import save_png
+    from jersey_assets.plots.png import draw_png
 
     drawn.to_parquet(folder / FILE, index=False)
     if drawn.empty:
         return
     shown = drawn.iloc[:: -(-len(drawn) // _SHOWN)]
     crops = [resize_crop(decode_crop(data), 64) for data in shown["png"]]
-    save_png(
-        crop_grid(crops, [json.dumps(label) for label in shown["label"]]),
-        folder / "crops.png",
-    )
+    labels = [json.dumps(label) for label in shown["label"]]
+    draw_png(folder / "drawn.png", crop_grid, crops, labels)

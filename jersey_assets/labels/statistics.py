@@ -57,7 +57,7 @@ def write_statistics(
 ) -> None:
     """Writes `statistics.json` and its pictures."""
     from jersey_assets.plots import figures
-    from jersey_assets.plots.png import save_png
+    from jersey_assets.plots.png import draw_png
 
     text = json.dumps(statistics, indent=1, ensure_ascii=False)
     (folder / "statistics.json").write_text(text, "utf-8")
@@ -66,14 +66,11 @@ def write_statistics(
         split: [row[split] for row in classes.values()]
         for split in statistics["images"]
     }
-    pictures = {
-        "classes": figures.class_counts(list(classes), counts),
-        "sizes": figures.image_sizes(table["width"], table["height"]),
-    }
-    if statistics["metadata"]:
-        pictures["metadata"] = figures.metadata_distributions(statistics["metadata"])
-    for name, figure in pictures.items():
-        save_png(figure, folder / f"{name}.png")
+    draw_png(folder / "classes.png", figures.class_counts, list(classes), counts)
+    sizes = table["width"], table["height"]
+    draw_png(folder / "sizes.png", figures.image_sizes, *sizes)
+    if metadata := statistics["metadata"]:
+        draw_png(folder / "metadata.png", figures.metadata_distributions, metadata)
 
 
 def _spread(values: pd.Series[int]) -> dict[str, float]:

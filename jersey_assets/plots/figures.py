@@ -3,12 +3,14 @@
 Nothing here reads a file, keeps state or touches pyplot, so figures can be drawn in any
 thread and are freed when dropped; `png.py` turns them into bytes. matplotlib takes half
 a second to import: callers import this room when they draw. Labels are shown as they
-are, and `""` as `∅ (none)`.
+are, cut where they are long, and `""` as `∅ (none)`. A figure's size and the number of
+its texts are bounded, however many labels there are.
 """
 
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -19,6 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from jersey_assets.text import count, readable, shorten
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[Any]] | Sequence[float] | pd.Series[Any]"
 
@@ -65,10 +69,73 @@ _GRID_COLUMNS = 8
 _RUNTIMES = (BLUE, MUTED, ORANGE, GREEN)
 _MAX_POINTS = 20_000
 
+MAX_NAMED = 120
+"""Labels that a figure names one by one; of more it names some, evenly spaced."""
+
+_SOME_NAMED = 25
+_MAX_CELLS = 250
+_MAX_CELL_TEXTS = 1_000
+_LABEL = 12
+"""Characters of a label that a figure shows."""
+
 
 def show_label(label: str) -> str:
     """The label as people read it."""
-    return label or "∅ (none)"
+    return _fit(label, _LABEL) or "∅ (none)"
+
+
+def _fit(text: str, characters: int) -> str:
+    return readable(shorten(text, characters))
+
+
+def _named(labels: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Places that get a tick, and what it says: all, or some of very many."""
+    step = 1 if len(labels) <= MAX_NAMED else -(-len(labels) // _SOME_NAMED)
+    places = list(range(0, len(labels), step))
+    return places, [show_label(labels[place]) for place in places]
+
+
+def _pitch(size: int, largest: float, smallest: float, side: float) -> float:
+    """Inches from one label to the next, so that `size` of them fit on a side.
+
+    Where they are named one by one, no nearer than `smallest`.
+    """
+    fitting = min(largest, side / max(size, 1))
+    return fitting if size > MAX_NAMED else max(fitting, smallest)
+
+
+def _tick_size(size: int, pitch: float) -> float:
+    """Points of a tick label that stands so many inches from the next."""
+    return min(9.0, 55 * pitch) if size <= MAX_NAMED else 9.0
+
+
+def _fill_bars(
+    axes: Axes,
+    lengths: np.ndarray[Any, np.dtype[Any]],
+    color: str,
+    base: np.ndarray[Any, np.dtype[Any]] | float = 0.0,
+    **options: Any,
+) -> None:
+    """Draws bars at 0, 1, 2, … as one artist: a thousand patches take seconds."""
+    width = 0.74 if len(lengths) <= MAX_NAMED else 1.0
+    places = np.arange(len(lengths))
+    edges = np.column_stack((places - width / 2, places + width / 2)).ravel()
+    values, bottoms = np.zeros((2, max(2 * len(lengths) - 1, 0)))
+    values[::2], bottoms[::2] = lengths + base, base
+    if len(lengths):
+        axes.stairs(
+            values, edges, baseline=bottoms, fill=True, color=color, lw=0, **options
+        )
+
+
+def _put_title(figure: Figure, text: str) -> None:
+    """A title over the whole figure, on as many lines as its width asks for."""
+    fitting = textwrap.fill(text, int(figure.get_figwidth() * _TITLE_CHARACTERS))
+    figure.suptitle(fitting, x=0.01, ha="left", weight="bold", fontsize=10)
+
+
+_TITLE_CHARACTERS = 11
+"""Characters of a title in an inch."""
 
 
 @_in_our_style
@@ -131,16 +198,65 @@ def confusion_matrix(
     """
     size = len(labels)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    right = np.eye(size, dtype=bool)[..., None]
+    right, wrong = _pool(shares, _MAX_CELLS)
+    diagonal = np.eye(len(right), dtype=bool)[..., None]
     # One mistake among many must still be seen, so mistakes darken faster.
-    pixels = np.where(right, _RIGHT(shares), _WRONG(np.sqrt(shares)))
+    pixels = np.where(diagonal, _RIGHT(right), _WRONG(np.sqrt(wrong)))
     # Inches: as wide as the dialog in which Dagster shows it, while digits can be read.
-    cell = max(0.15, min(0.25, 8.5 / size))
+    cell = _pitch(size, 0.25, 0.13, 8.5)
     side = 2.0 + cell * max(size, 10)
     figure = Figure(figsize=(side, side))
     axes = figure.subplots()
-    axes.imshow(pixels, interpolation="nearest")
-    for row, column in np.argwhere(matrix > 0):
+    ends = (-0.5, size - 0.5)
+    axes.imshow(pixels, interpolation="nearest", extent=(*ends, *ends[::-1]))
+    if size <= MAX_NAMED:
+        edges = np.arange(size + 1) - 0.5
+        axes.vlines(edges, *ends, color=LINE, linewidth=0.8)
+        axes.hlines(edges, *ends, color=LINE, linewidth=0.8)
+        _write_counts(axes, matrix, shares, 28 * cell)
+    places, names = _named(labels)
+    font_size = _tick_size(size, cell)
+    axes.set_xticks(places, names, rotation=90, fontsize=font_size)
+    axes.set_yticks(places, names, fontsize=font_size)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    rows, mistakes = int(matrix.sum()), int(matrix.sum() - matrix.trace())
+    axes.set(xlabel="read as", ylabel="true label")
+    _put_title(figure, f"Confusion matrix, {of}: {mistakes} of {rows} wrong")
+    return figure
+
+
+def _pool(
+    shares: np.ndarray[Any, np.dtype[Any]], cells: int
+) -> tuple[np.ndarray[Any, np.dtype[Any]], np.ndarray[Any, np.dtype[Any]]]:
+    """Joins neighbours until at most so many cells stand on a side.
+
+    A single label's cell would be thinner than a pixel.
+
+    Returns:
+        The mean share of right answers of each row of cells, for its diagonal, and
+        the largest share of any mistake in each cell.
+    """
+    starts = np.arange(0, len(shares), -(-len(shares) // cells) or 1)
+    labels = np.diff(np.append(starts, len(shares)))
+    right = np.add.reduceat(shares.diagonal(), starts) / labels
+    wrong = np.where(np.eye(len(shares), dtype=bool), 0, shares)
+    for axis in (0, 1):
+        wrong = np.maximum.reduceat(wrong, starts, axis=axis)
+    return np.diag(right), wrong
+
+
+def _write_counts(
+    axes: Axes,
+    matrix: np.ndarray[Any, np.dtype[Any]],
+    shares: np.ndarray[Any, np.dtype[Any]],
+    font_size: float,
+) -> None:
+    """Writes each count into its cell, unless there are too many to read."""
+    cells = np.argwhere(matrix > 0)
+    if len(cells) > _MAX_CELL_TEXTS:
+        return
+    for row, column in cells:
         share = shares[row, column]
         dark = share > 0.55 if row == column else share > 0.35
         axes.text(
@@ -149,25 +265,9 @@ def confusion_matrix(
             f"{int(matrix[row, column])}",
             ha="center",
             va="center",
-            fontsize=28 * cell,
+            fontsize=font_size,
             color="white" if dark else INK,
         )
-    names = [show_label(label) for label in labels]
-    axes.set_xticks(range(size), names, rotation=90)
-    axes.set_yticks(range(size), names)
-    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.grid(False)
-    axes.grid(which="minor")
-    axes.tick_params(which="minor", length=0)
-    axes.spines[:].set_visible(False)
-    wrong = int(matrix.sum() - matrix.trace())
-    axes.set(
-        xlabel="read as",
-        ylabel="true label",
-        title=f"Confusion matrix, {of}: {wrong} of {int(matrix.sum())} wrong",
-    )
-    return figure
 
 
 @_in_our_style
@@ -185,29 +285,31 @@ def per_class_accuracy(
     shares = np.where(rows > 0, np.asarray(accuracies, float), np.nan)
     mean = float(np.nansum(shares * rows) / max(rows.sum(), 1))
     order = np.argsort(shares, kind="stable")  # NaN sorts last
-    figure = Figure(figsize=(8, 1.2 + 0.22 * len(labels)))
+    size = len(labels)
+    pitch = _pitch(size, 0.22, 0.15, 15)
+    figure = Figure(figsize=(8, 1.2 + pitch * size))
     axes = figure.subplots()
-    places = np.arange(len(labels))
-    axes.barh(
-        places,
-        np.nan_to_num(shares[order]),
-        color=[ORANGE if shares[i] < mean else BLUE for i in order],
-        height=0.72,
-    )
-    for place, i in enumerate(order):
-        text = f"{shares[i]:.0%} of {rows[i]:g}" if rows[i] else "no rows"
-        axes.text(
-            np.nan_to_num(shares[i]) + 0.008,
-            place,
-            text,
-            va="center",
-            fontsize=8,
-            color=MUTED,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
-        )
+    drawn = np.nan_to_num(shares[order])
+    low = drawn < mean
+    for which, color in ((low, ORANGE), (~low, BLUE)):
+        bars = np.where(which, drawn, 0)
+        _fill_bars(axes, bars, color, orientation="horizontal")
+    if size <= MAX_NAMED:
+        for place, i in enumerate(order):
+            text = f"{shares[i]:.0%} of {rows[i]:g}" if rows[i] else "no rows"
+            axes.text(
+                np.nan_to_num(shares[i]) + 0.008,
+                place,
+                text,
+                va="center",
+                fontsize=min(8.0, 45 * pitch),
+                color=MUTED,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+            )
     axes.axvline(mean, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(places, [show_label(labels[i]) for i in order])
-    axes.set(xlim=(0, 1.12), ylim=(len(labels) - 0.4, -0.6))
+    ticks, names = _named([labels[i] for i in order])
+    axes.set_yticks(ticks, names, fontsize=_tick_size(size, pitch))
+    axes.set(xlim=(0, 1.12), ylim=(size - 0.4, -0.6))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.grid(axis="y", visible=False)
@@ -289,10 +391,20 @@ def _read(
 
 @_in_our_style
 def crop_grid(
-    images: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], captions: Sequence[str]
+    images: Sequence[np.ndarray[Any, np.dtype[np.uint8]]],
+    captions: Sequence[str],
+    width: float = 1.15,
 ) -> Figure:
-    """Draws a contact sheet; images are uint8 [H, W, 3], of any sizes."""
-    return _grid(images, [show_label(caption) for caption in captions])
+    """Draws a contact sheet.
+
+    Args:
+        images: uint8 [H, W, 3], of any sizes.
+        captions: one or two lines each, cut to what fits; `""` as a label.
+        width: of a crop with its caption, in inches; some 16 characters fit in one.
+    """
+    return _grid(
+        images, [caption or show_label("") for caption in captions], width=width
+    )
 
 
 @_in_our_style
@@ -313,8 +425,8 @@ def augmented_crops(images: np.ndarray[Any, np.dtype[np.uint8]]) -> Figure:
     )
 
 
-# Characters that fit over a crop.
-_CAPTION = 19
+_CAPTION_CHARACTERS = 16.5
+"""Characters of a caption in an inch."""
 
 
 def _grid(
@@ -322,13 +434,14 @@ def _grid(
     captions: Sequence[str],
     colors: Sequence[str] | None = None,
     title: str | None = None,
+    width: float = 1.15,
 ) -> Figure:
-    # A title needs the width of some five crops, however few there are.
-    columns = min(max(len(images), 5), _GRID_COLUMNS)
+    most = int(_GRID_COLUMNS * 1.15 / width)
+    columns = min(max(len(images), 5), most)
     rows = max(-(-len(images) // columns), 1)
-    figure = Figure(figsize=(1.15 * columns, 1.5 * rows + 0.4))
+    figure = Figure(figsize=(width * columns, 1.5 * rows + 0.4))
     if title:
-        figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=10)
+        _put_title(figure, title)
     cells = figure.subplots(rows, columns, squeeze=False).ravel()
     for cell in cells:
         cell.grid(False)
@@ -338,7 +451,8 @@ def _grid(
     for cell, image, caption, color in shown:
         # The pixels as they are; smoothed ones take twice the bytes.
         cell.imshow(image, interpolation="nearest")
-        lines = [_shorten(line, _CAPTION) for line in caption.splitlines()]
+        fitting = int(width * _CAPTION_CHARACTERS)
+        lines = [_fit(line, fitting) for line in caption.split("\n")]
         cell.set_title("\n".join(lines), color=color, fontsize=8, loc="center", pad=3)
         if color == RED:
             cell.spines[:].set(visible=True, color=RED, linewidth=2.5)
@@ -358,25 +472,25 @@ def class_counts(
     counts = {split: np.asarray(values) for split, values in counts_by_split.items()}
     total = np.sum(list(counts.values()), axis=0)
     order = np.argsort(-total, kind="stable")
-    figure = Figure(figsize=(max(6, 1.5 + 0.24 * len(labels)), 3.8))
+    size = len(labels)
+    pitch = _pitch(size, 0.24, 0.13, 10)
+    figure = Figure(figsize=(max(6, 1.5 + pitch * size), 3.8))
     axes = figure.subplots()
-    base = np.zeros(len(labels))
+    base = np.zeros(size)
     for split, values in counts.items():
-        axes.bar(
-            range(len(labels)),
-            values[order],
-            bottom=base,
-            width=0.78,
-            color=SPLIT_COLORS.get(split, MUTED),
-            label=f"{split}: {int(values.sum()):,}",
-        )
+        color = SPLIT_COLORS.get(split, MUTED)
+        label = f"{split}: {int(values.sum()):,}"
+        _fill_bars(axes, values[order], color, base, label=label)
         base += values[order]
+    ticks, names = _named([labels[i] for i in order])
     axes.set_xticks(
-        range(len(labels)),
-        [show_label(labels[i]) for i in order],
-        rotation=90 if len(labels) > 12 else 0,
+        ticks,
+        names,
+        rotation=90 if size > 12 else 0,
+        fontsize=_tick_size(size, pitch),
     )
-    axes.set_xlim(-0.7, len(labels) - 0.3)
+    axes.set_xlim(-0.7, size - 0.3)
+    axes.set_ylim(0, max(float(base.max(initial=0)), 1) * 1.05)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", visible=False)
     axes.set(title="Rows per label", ylabel="rows")
@@ -493,12 +607,12 @@ def latency_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     runtimes = list(dict.fromkeys(row["runtime"] for row in rows))
     figure = Figure(figsize=(9, 3.8))
     panels = figure.subplots(1, max(len(threads), 1), squeeze=False, sharey=True)[0]
-    for axes, count in zip(panels, threads, strict=False):
+    for axes, number in zip(panels, threads, strict=False):
         for runtime, color in zip(runtimes, itertools.cycle(_RUNTIMES), strict=False):
             times = {
                 row["batch_size"]: row["milliseconds"]
                 for row in rows
-                if (row["runtime"], row["threads"]) == (runtime, count)
+                if (row["runtime"], row["threads"]) == (runtime, number)
             }
             axes.plot(
                 list(times), list(times.values()), "o-", color=color, label=runtime
@@ -508,9 +622,7 @@ def latency_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.minorticks_off()
-        axes.set(
-            title=f"{count} thread{'s' if count > 1 else ''}", xlabel="crops in a batch"
-        )
+        axes.set(title=count(number, "thread"), xlabel="crops in a batch")
     panels[0].set_ylabel("milliseconds a batch")
     if rows:
         panels[0].legend()
@@ -540,10 +652,10 @@ def metadata_distributions(counts: Mapping[str, Mapping[str, int]]) -> Figure:
         cell = cells[panel]
         bars = cell.barh(range(len(values)), list(values.values()), 0.72, color=BLUE)
         cell.bar_label(bars, padding=3, fontsize=8, color=MUTED)
-        cell.set_yticks(range(len(values)), [_shorten(value) for value in values])
+        cell.set_yticks(range(len(values)), [_fit(value, 28) for value in values])
         cell.set_ylim(longest[panel // columns] - 0.4, -0.6)
         cell.margins(x=0.18)
-        cell.set_title(_shorten(key))
+        cell.set_title(_fit(key, 28))
         cell.grid(axis="y", visible=False)
         cell.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     if not counts:
@@ -553,7 +665,3 @@ def metadata_distributions(counts: Mapping[str, Mapping[str, int]]) -> Figure:
 
 def _say(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
-
-
-def _shorten(text: str, characters: int = 28) -> str:
-    return text if len(text) <= characters else text[: characters - 1] + "…"

@@ -153,7 +153,7 @@ def write_evaluation(
         folder: where the files go.
     """
     from jersey_assets.plots import figures
-    from jersey_assets.plots.png import save_png
+    from jersey_assets.plots.png import draw_png
 
     report = evaluation.report()
     (folder / "report.json").write_text(
@@ -162,18 +162,20 @@ def write_evaluation(
     confusion = evaluation.confusion()
     counts = confusion.sum(1)
     accuracies = confusion.diagonal() / np.maximum(counts, 1)
-    pictures = {
-        "confusion": figures.confusion_matrix(
-            evaluation.labels, confusion, evaluation.split
-        ),
-        "per_class": figures.per_class_accuracy(evaluation.labels, accuracies, counts),
-        "predictions": figures.prediction_grid(
-            **_predictions(evaluation, crops, evaluation.samples(MAX_SHOWN))
-        ),
-        "grad_cam": _draw_grad_cam(evaluation, checkpoint, crops),
-    }
-    for name, figure in pictures.items():
-        save_png(figure, folder / f"{name}.png")
+    labels = evaluation.labels
+    draw_png(
+        folder / "confusion.png",
+        figures.confusion_matrix,
+        labels,
+        confusion,
+        evaluation.split,
+    )
+    draw_png(
+        folder / "per_class.png", figures.per_class_accuracy, labels, accuracies, counts
+    )
+    shown = _predictions(evaluation, crops, evaluation.samples(MAX_SHOWN))
+    draw_png(folder / "predictions.png", figures.prediction_grid, **shown)
+    draw_png(folder / "grad_cam.png", _draw_grad_cam, evaluation, checkpoint, crops)
 
 
 def _predictions(evaluation: Evaluation, crops: Crops, shown: Tensor) -> dict[str, Any]:

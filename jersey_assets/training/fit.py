@@ -72,27 +72,26 @@ class Training:
     def write(self, folder: Path) -> None:
         """Writes `model.ckpt`, the others, `training.json`, history and pictures."""
         from jersey_assets.plots import figures
-        from jersey_assets.plots.png import save_png
+        from jersey_assets.plots.png import draw_png
 
         self.checkpoint.save(folder / "model.ckpt")
         for name, checkpoint in self.others.items():
             checkpoint.save(folder / name)
         (folder / "training.json").write_text(json.dumps(self.summary, indent=1))
         self.history.to_csv(folder / "history.csv", index=False)
-        pictures = {
-            "curves": figures.training_curves(self.history),
-            "augmented": figures.augmented_crops(
-                self.augmented.permute(0, 1, 3, 4, 2).numpy()
-            ),
-        }
+        draw_png(folder / "curves.png", figures.training_curves, self.history)
+        crops = self.augmented.permute(0, 1, 3, 4, 2).numpy()
+        draw_png(folder / "augmented.png", figures.augmented_crops, crops)
         best = self.summary["best_epoch"]
         for epoch, counts in self.confusions.items():
             name = "confusion" if epoch == best else f"confusion_epoch_{epoch:03}"
-            pictures[name] = figures.confusion_matrix(
-                self.checkpoint.labels, counts, f"valid, epoch {epoch}"
+            draw_png(
+                folder / f"{name}.png",
+                figures.confusion_matrix,
+                self.checkpoint.labels,
+                counts,
+                f"valid, epoch {epoch}",
             )
-        for name, figure in pictures.items():
-            save_png(figure, folder / f"{name}.png")
 
 
 def fit(

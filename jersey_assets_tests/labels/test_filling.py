@@ -37,14 +37,14 @@ def test_nothing_is_drawn_by_default(tmp_path: Path) -> None:
     drawn, _ = draw(Filling().fill_to)
     write_drawn(drawn, tmp_path)
     read = pd.read_parquet(tmp_path / "crops.parquet")
-    assert not (tmp_path / "crops.png").exists()
+    assert not (tmp_path / "drawn.png").exists()
     crops = load_drawn(read, {"7": 0}, 32)
     assert crops.images.shape == (0, 3, 32, 32)
 
 
 def test_drawn_crops_become_training_crops(tmp_path: Path) -> None:
     write_drawn(draw(4)[0], tmp_path)
-    assert (tmp_path / "crops.png").stat().st_size > 1000
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
     read = pd.read_parquet(tmp_path / "crops.parquet")
     crops = load_drawn(read, {"": 0, "7": 1}, 32)
     assert crops.targets.tolist() == [0, 1, 1, 1]

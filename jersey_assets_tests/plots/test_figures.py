@@ -13,6 +13,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from jersey_assets.plots import figures
 
@@ -20,7 +21,21 @@ LABELS = ["", "0", "00", "23"]
 
 
 def say_title(axes: Axes) -> str:
-    return axes.get_title(loc="left") or axes.get_title()
+    figure = axes.figure
+    title = figure.get_suptitle() if isinstance(figure, Figure) else ""
+    return title or axes.get_title(loc="left") or axes.get_title()
+
+
+def bars_of(axes: Axes) -> list[StepPatch]:
+    return [patch for patch in axes.patches if isinstance(patch, StepPatch)]
+
+
+def tops(bars: StepPatch) -> list[float]:
+    return bars.get_data().values[::2].tolist()
+
+
+def bottoms(bars: StepPatch) -> list[float]:
+    return np.asarray(bars.get_data().baseline)[::2].tolist()
 
 
 def say_ticks(axes: Axes) -> list[str]:
@@ -81,6 +96,9 @@ def test_per_class_accuracy_puts_the_worst_first_and_empty_labels_last() -> None
     assert say_ticks(axes) == ["0", "∅ (none)", "23", "00"]
     texts = [text.get_text() for text in axes.texts]
     assert texts == ["50% of 4", "90% of 10", "100% of 20", "no rows"]
+    below, above = bars_of(axes)
+    assert tops(below) == [0.5, 0.9, 0, 0]
+    assert tops(above) == [0, 0, 1, 0]
     assert "all rows 91.2%" in say_title(axes)
 
 
@@ -146,9 +164,10 @@ def test_class_counts_stack_the_splits_with_frequent_labels_first() -> None:
     (axes,) = figure.axes
     ticks = [text.get_text() for text in axes.get_xticklabels()]
     assert ticks == ["0", "23", "00", "∅ (none)"]
-    train, valid = axes.containers
-    assert [bar.get_height() for bar in train] == [9, 2, 5, 1]
-    assert [bar.get_y() for bar in valid] == [9, 2, 5, 1]
+    train, valid = bars_of(axes)
+    assert tops(train) == [9, 2, 5, 1]
+    assert bottoms(valid) == [9, 2, 5, 1]
+    assert tops(valid) == [10, 10, 6, 2]
     assert train.get_label() == "train: 17"
 
 
@@ -209,6 +228,84 @@ def test_metadata_values_are_shown_as_text_whatever_is_in_them() -> None:
     assert say_ticks(colors) == ["red", "blue"]
     assert [bar.get_width() for bar in colors.patches] == [3, 1]
     assert say_ticks(other) == ["$\\frac"]
+
+
+@pytest.mark.parametrize("of", ["test", "valid, epoch 120"])
+@pytest.mark.parametrize("size", [1, 2, 5, 42])
+def test_no_title_is_cut(size: int, of: str) -> None:
+    labels = list(map(str, range(size)))
+    counts = np.full(size, 123_456)
+    for figure in (
+        figures.confusion_matrix(labels, np.diag(counts), of),
+        figures.per_class_accuracy(labels, np.ones(size), counts),
+        figures.class_counts(labels, {"train": counts}),
+        figures.image_sizes(counts, counts),
+        figures.prediction_grid(
+            np.zeros((size, 4, 4, 3), np.uint8), labels, labels, [1.0] * size
+        ),
+        figures.grad_cam_grid(
+            np.zeros((size, 4, 4, 3), np.uint8),
+            np.zeros((size, 4, 4), np.float32),
+            labels,
+            labels,
+            [1.0] * size,
+        ),
+        figures.augmented_crops(np.zeros((size, 1, 4, 4, 3), np.uint8)),
+    ):
+        figure.draw_without_rendering()
+        texts = [*figure.texts, *(axes._left_title for axes in figure.axes)]
+        for text in texts:
+            if text.get_text():
+                box = text.get_window_extent()
+                assert box.x0 >= 0, text
+                assert box.x1 <= figure.bbox.x1, text
+                assert box.y1 <= figure.bbox.y1, text
+
+
+def many_labels(size: int) -> list[str]:
+    """Labels as a dataset of so many has them: 0-99 and "", or three digits."""
+    if size <= 101:
+        return sorted(["", *map(str, range(size - 1))])
+    return [f"{number:03}" for number in range(size)]
+
+
+@pytest.mark.parametrize("size", [101, 200, 1000])
+def test_figures_of_very_many_labels_stay_small(size: int) -> None:
+    labels = many_labels(size)
+    matrix = np.random.default_rng(0).poisson(3, (size, size))
+    counts = matrix.sum(1)
+    for figure in (
+        figures.confusion_matrix(labels, matrix, "test"),
+        figures.per_class_accuracy(labels, matrix.diagonal() / counts, counts),
+        figures.class_counts(labels, {"train": counts, "valid": counts}),
+    ):
+        (axes,) = figure.axes
+        assert max(figure.get_figwidth(), figure.get_figheight()) <= 20
+        # What matplotlib draws slowly: texts, ticks and patches.
+        assert len(axes.texts) <= 120
+        named = 101 if size == 101 else 25
+        assert max(len(axes.get_xticks()), len(axes.get_yticks())) == named
+        assert len(axes.get_xticks(minor=True)) == 0
+        assert len(axes.get_children()) < 150
+
+
+def test_a_single_mistake_among_a_thousand_labels_is_seen() -> None:
+    matrix = 50 * np.eye(1000, dtype=int)
+    matrix[10, 983] = 5
+    (axes,) = figures.confusion_matrix(many_labels(1000), matrix, "test").axes
+    pixels = np.asarray(axes.images[0].get_array())
+    assert len(pixels) == 250
+    colored = {tuple(place) for place in np.argwhere(pixels[..., :3].min(-1) < 0.99)}
+    assert colored - {(i, i) for i in range(250)} == {(10 // 4, 983 // 4)}
+    red, green, blue = pixels[10 // 4, 983 // 4, :3]
+    assert red > max(green, blue) + 0.1
+
+
+def test_long_and_odd_labels_are_cut_and_escaped() -> None:
+    labels = ["x" * 1_000_000, "a\nb", "\x1b[31m", "\u202e12"]
+    figure = figures.class_counts(labels, {"train": [4, 3, 2, 1]})
+    ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert ticks == ["x" * 12 + "…", "a\\nb", "\\x1b[31m", "\\u202e12"]
 
 
 @pytest.mark.parametrize(

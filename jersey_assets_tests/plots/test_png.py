@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jersey_assets.plots import figures
-from jersey_assets.plots.png import PlotError, save_png, shrink_png
+from jersey_assets.plots.png import PlotError, draw_png, save_png, shrink_png
 
 
 def draw_noisy_grid(count: int) -> Figure:
@@ -70,6 +71,38 @@ def test_a_confusion_matrix_of_43_classes_fits_at_full_size() -> None:
     )
     assert len(data) <= 60_000
     assert Image.open(io.BytesIO(data)).width > 1_200
+
+
+@pytest.mark.parametrize("size", [(400, 3), (3, 400), (12, 12)])
+def test_a_files_picture_is_never_huge(
+    size: tuple[float, float], tmp_path: Path
+) -> None:
+    figure = Figure(figsize=size)
+    pixels = np.random.default_rng(0).integers(0, 256, (1_000, 1_000, 3), np.uint8)
+    figure.subplots().imshow(pixels)
+    save_png(figure, tmp_path / "huge.png")
+    assert (tmp_path / "huge.png").stat().st_size <= 2_000_000
+    assert max(Image.open(tmp_path / "huge.png").size) <= 4_000
+
+
+def test_a_figure_that_cannot_be_drawn_is_missing_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        draw_png(tmp_path / "a.png", figures.image_sizes, [], [])
+    assert list(tmp_path.iterdir()) == []
+    assert "a.png could not be drawn" in caplog.text
+    draw_png(tmp_path / "b.png", figures.image_sizes, [3], heights=[4])
+    assert Image.open(tmp_path / "b.png").size == (768, 672)
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="none"):
+        draw_png(tmp_path / "none" / "a.png", figures.image_sizes, [3], [4])
+
+
+def test_photographs_without_number_are_made_to_fit() -> None:
+    assert len(small_png(draw_noisy_grid(400))) <= 60_000
 
 
 def test_a_figure_that_cannot_fit_is_refused_with_its_size() -> None:
