@@ -103,7 +103,7 @@ def test_the_checks_that_report_are_the_checks_that_are_declared(run) -> None:
         for key in defs.resolve_asset_graph().asset_check_keys
     }
     assert set(check_results(result)) == declared
-    assert len(declared) == 25
+    assert len(declared) == 27
 
 
 def test_no_blocking_check_fails_on_good_data(run) -> None:
