@@ -14,12 +14,17 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jersey_assets.text import shorten_path
+
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 SPLITS = ("train", "valid", "test")
+
+MAX_DEPTH = 64
+"""Folders below a split's, one inside the other, that are looked into."""
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -210,9 +215,9 @@ def read_file(root: Path, relative: str, limit: int | None = None) -> bytes:
         finally:
             os.close(folder)
     except PathError as error:
-        raise PathError(error.reason, f"{relative}: {error}") from error
+        raise PathError(error.reason, f"{shorten_path(relative)}: {error}") from error
     except OSError as error:
-        raise path_error(error, relative) from error
+        raise path_error(error, shorten_path(relative)) from error
 
 
 def read_validated(root: Path, relative: str, sha256: str) -> bytes:
@@ -229,7 +234,7 @@ def read_validated(root: Path, relative: str, sha256: str) -> bytes:
     data = read_file(root, relative)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise AnnotationError(
-            f"{root / relative}: changed since it was validated; "
+            f"{shorten_path(str(root / relative))}: changed since it was validated; "
             "materialize validated_annotations again"
         )
     return data
@@ -279,8 +284,9 @@ def path_error(error: OSError, where: str = "") -> PathError:
 def list_annotation_files(root: Path) -> list[AnnotationFile]:
     """Find every `*.jsonl` below the splits' folders, at any depth.
 
-    Links are followed where they stay inside the root. What cannot be read is listed
-    too, with its reason. Nothing but folders is opened.
+    Links are followed where they stay inside the root. A file is read once: under its
+    own name, or under the first link to it where it has none. What is not read is
+    listed too, with its reason. Nothing but folders is opened.
 
     Returns:
         Files ordered by split (train, valid, test), then by path.
@@ -293,7 +299,28 @@ def list_annotation_files(root: Path) -> list[AnnotationFile]:
     for name, split in SPLIT_FOLDERS.items():
         if os.path.lexists(os.path.join(base, name)):
             found.extend(_walk(base, split, name))
-    return sorted(found, key=lambda file: (SPLITS.index(file.split), file.path))
+    found.sort(key=lambda file: (SPLITS.index(file.split), file.path))
+    return _each_once(found)
+
+
+def _each_once(found: Sequence[AnnotationFile]) -> list[AnnotationFile]:
+    """Give a reason to those that only link to a file which another name has."""
+    named: dict[str, AnnotationFile] = {}
+    for file in found:
+        if not file.reason and (file.real not in named or file.path == file.real):
+            named[file.real] = file
+    return [
+        file
+        if file.reason or named[file.real] is file
+        else AnnotationFile(
+            file.split,
+            file.path,
+            reason="file.linked",
+            message="a link leads to it from here, and it is read as "
+            f"{shorten_path(named[file.real].path)}; remove the link",
+        )
+        for file in found
+    ]
 
 
 def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
@@ -306,6 +333,12 @@ def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
             real = resolve(base, path)
             if real in seen:
                 continue
+            if max(path.count("/"), real.count("/")) > MAX_DEPTH:
+                raise PathError(
+                    "path.unreadable",
+                    f"folders nest deeper than {MAX_DEPTH} here and what lies below is "
+                    "not read; move it up, or out of the dataset",
+                )
             seen.add(real)
             folder = open_folder(base, real)
         except (PathError, OSError) as error:
