@@ -17,7 +17,7 @@ from jersey_assets.training.augment import augment
 from jersey_assets.training.crops import normalize
 from jersey_assets.training.loss import ClassificationLoss
 from jersey_assets.training.model import build_model
-from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.recipe import DEFAULT_EPOCHS, Recipe
 
 
 class TrainingModule(pl.LightningModule):
@@ -101,10 +101,12 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         rest = [p for p in self.model.parameters() if p.ndim <= 1]
-        # How long weights remember counts as a share of the training: Wang and
-        # Aitchison, "How to set AdamW's weight decay as you scale model and dataset
-        # size" (2024).
-        share = -math.expm1(math.log1p(-self.recipe.decay) / (self.steps / 60))
+        # How long weights remember counts in epochs: Wang and Aitchison, "How to set
+        # AdamW's weight decay as you scale model and dataset size" (2024). Epochs of
+        # a few steps are too short a memory; then it is a share of the training.
+        assert self.recipe.epochs
+        memory = self.steps / min(self.recipe.epochs, DEFAULT_EPOCHS)
+        share = -math.expm1(math.log1p(-self.recipe.decay) / memory)
         decay = share / self.recipe.learning_rate
         optimizer = torch.optim.AdamW(
             [

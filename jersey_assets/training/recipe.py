@@ -143,10 +143,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         None,
         ge=0,
         lt=1,
-        description="share of a weight that AdamW's decay takes in a sixtieth of the "
-        "training at the highest learning rate, whatever its length, batch and "
-        "dataset; not of biases and norms. Left out: 0.18, or 0.005 where weights are "
-        "given, to keep them",
+        description="share of a weight that AdamW's decay takes in an epoch, or in a "
+        "sixtieth of a training of more than 60, at the highest learning rate, "
+        "whatever batch and dataset; not of biases and norms. Left out: 0.18, or 0.005 "
+        "where weights are given, to keep them",
     )
     warmup: float = Field(
         0.1,
