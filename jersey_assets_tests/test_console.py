@@ -1,7 +1,5 @@
 """What a run prints: a file's words cannot write lines or colours of their own."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pytest
 
