@@ -315,8 +315,8 @@ def _describe_release(release: Artifact, withdrawn: Withdrawals) -> str:
     entry = withdrawn.get(weights_of(release))
     return (
         f"{release.manifest['created']}  dataset {shorten(release.manifest['dataset'])}"
-        f"  {report['split']} {report['images']} crops  top-1 {report['top1']:.1%} "
-        f"({low:.1%} to {high:.1%})"
+        f"  {report['split']} {count(report['images'], 'crop')}  "
+        f"top-1 {report['top1']:.1%} ({low:.1%} to {high:.1%})"
         + (f"  withdrawn {entry['withdrawn']}" if entry else "")
     )
 
