@@ -14,6 +14,7 @@ from jersey_assets.liveness import end_lost_runs
 from jersey_assets.resources import Artifacts, Dataset, Retraining, whole_number
 from jersey_assets.retraining import ASKED_TAG, READ_TAG, Cursor
 from jersey_assets.storage.store import StorageError, UnreadableError
+from jersey_assets.text import count
 
 if TYPE_CHECKING:
     from jersey_assets.annotations.files import Fingerprint
@@ -69,7 +70,7 @@ def new_annotations(
         context.log.warning(f"taken for not trained: {error}")
         trained = None
     instance, now = context.instance, seen.fingerprint.digest
-    files = f"{seen.fingerprint.files} annotation files"
+    files = count(seen.fingerprint.files, "annotation file")
     cursor = Cursor.read(context.cursor)
     if now != cursor.fingerprint:
         cursor = replace(cursor, fingerprint=now, runs_before=runs.newest_run(instance))
@@ -91,7 +92,7 @@ def new_annotations(
     no_use = runs.no_use(instance, read[0].dagster_run) if read else ""
     if not no_use and len(asked) >= retraining.attempts:
         no_use = (
-            f"{len(asked)} runs for these annotations have failed, the last is "
+            f"{count(len(asked), 'run')} for these annotations failed, the last is "
             f"{asked[0].dagster_run.run_id[:8]}; find out why and start `retrain`"
         )
     if no_use:
@@ -106,7 +107,7 @@ def new_annotations(
     new = seen.rows - int(trained.get("dataset_rows", 0)) if trained else seen.rows
     # A run that was asked for may have published its training before it failed.
     if wanted and not asked and new < wanted:
-        return _skip(f"{new} new rows of the {wanted} that are wanted", cursor)
+        return _skip(f"{count(new, 'new row')} of the {wanted} that are wanted", cursor)
     request = dg.RunRequest(
         run_key=runs.next_run_key(instance, now),
         run_config=retraining.run_config(),

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
@@ -117,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--valid", type=int, default=200, help="crops to draw")
     render.add_argument("--test", type=int, default=200, help="crops to draw")
     render.add_argument("--seed", type=int, default=0, help="another seed, other crops")
+    render.add_argument(
+        "--faults",
+        action="store_true",
+        help="a small dataset with a fault of each kind instead, to try validate on",
+    )
     render.set_defaults(run=_render)
 
     sample = commands.add_parser(
@@ -232,11 +238,25 @@ def _predict(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from jersey_assets.rendering.dataset import render_dataset
 
+    if options.faults:
+        return _render_faults(options.out, options.seed)
     render_dataset(
         options.out, options.train, options.valid, options.test, options.seed
     )
     total = options.train + options.valid + options.test
     print(readable(f"{options.out}: {count(total, 'crop')} drawn"))
+    return 0
+
+
+def _render_faults(out: Path, seed: int) -> int:
+    from jersey_assets.rendering.faults import render_faults
+
+    planted = render_faults(out, seed)
+    for fault in planted:
+        where = f"{fault.file}:{fault.line}"
+        print(f"{where:<24} {fault.reason:<19} {fault.what}")
+    command = shlex.join(["jersey-assets", "validate", str(out)])
+    print(readable(f"{count(len(planted), 'fault')} planted; {command} finds them"))
     return 0
 
 
@@ -295,8 +315,8 @@ def _describe_release(release: Artifact, withdrawn: Withdrawals) -> str:
     entry = withdrawn.get(weights_of(release))
     return (
         f"{release.manifest['created']}  dataset {shorten(release.manifest['dataset'])}"
-        f"  {report['split']} {report['images']} crops  top-1 {report['top1']:.1%} "
-        f"({low:.1%} to {high:.1%})"
+        f"  {report['split']} {count(report['images'], 'crop')}  "
+        f"top-1 {report['top1']:.1%} ({low:.1%} to {high:.1%})"
         + (f"  withdrawn {entry['withdrawn']}" if entry else "")
     )
 

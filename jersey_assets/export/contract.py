@@ -47,7 +47,7 @@ from jersey_assets.labels.file import (
     Normalization,
     read_labels,
 )
-from jersey_assets.text import readable, shorten
+from jersey_assets.text import count, readable, shorten
 from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -595,7 +595,7 @@ def _judge_labels(
         faults += _label_faults(metadata, other, where)
     if sidecar is not None and sidecar.normalization is None:
         faults.append(f"{LABELS_FILE} beside it says nothing of the normalization")
-    praise = f"{len(metadata.labels)} labels in class order, one score each"
+    praise = f"{count(len(metadata.labels), 'label')} in class order, one score each"
     if found:
         praise += f"; as in {', '.join(found)}"
     return _judge(name, faults, lambda: praise)
@@ -622,7 +622,8 @@ def _label_faults(metadata: ModelMetadata, other: LabelsFile, where: str) -> lis
     if differing:
         first = differing[0]
         faults.append(
-            f"{len(differing)} labels differ from {where}: {shorten(repr(first))} is "
+            f"{count(len(differing), 'label differs', 'labels differ')} from {where}: "
+            f"{shorten(repr(first))} is "
             f"class {known.get(first)} in the model, {other.classes.get(first)} there"
         )
     own = Normalization(metadata.mean, metadata.std)

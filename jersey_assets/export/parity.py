@@ -38,6 +38,7 @@ from jersey_assets.export.runtimes import (
 )
 from jersey_assets.export.session import open_session
 from jersey_assets.storage.store import canonical_json
+from jersey_assets.text import count
 from jersey_assets.training.crops import normalize
 from jersey_assets.verdict import Verdict
 
@@ -303,8 +304,8 @@ def _judge_logits(report: Mapping[str, Any]) -> Verdict:
         if not _at_most([row["max_abs_error"]], row["tolerance"])
     ]
     message = (
-        f"largest error {_say(largest)} over {report['images']} crops, every batch "
-        "size, and graph optimizations on and off; allowed is "
+        f"largest error {_say(largest)} over {count(report['images'], 'crop')}, every "
+        "batch size, and graph optimizations on and off; allowed is "
         f"{_say(tolerance)}, {report['tolerance_reason']}"
     )
     for row in strange:
@@ -330,7 +331,8 @@ def _judge_top1(report: Mapping[str, Any]) -> Verdict:
     """A tie within twice the tolerance can fall either way, and is no disagreement."""
     tolerance, found = report["tolerance"], report["disagreements"]
     message = (
-        f"top-1 agrees on {report['top1_agreement']:.2%} of {report['images']} crops; "
+        f"top-1 agrees on {report['top1_agreement']:.2%} of "
+        f"{count(report['images'], 'crop')}; "
         f"accuracy {report['onnx_top1']:.2%} in onnxruntime, "
         f"{report['torch_top1']:.2%} in PyTorch"
     )

@@ -49,6 +49,7 @@ from jersey_assets.export.runtimes import in_batches, onnx_scorer
 from jersey_assets.export.session import open_session
 from jersey_assets.labels.file import LabelsFile, Normalization, write_labels
 from jersey_assets.storage.store import canonical_json
+from jersey_assets.text import count
 from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -181,8 +182,8 @@ def _judge_closeness(report: Mapping[str, Any]) -> Verdict:
         "int8_close_to_float",
         passed=equal or (ratio is not None and ratio >= _LOWEST_SQNR_DB),
         message=f"signal to quantization noise of the logits is {said} over "
-        f"{report['images']} crops; at least {_LOWEST_SQNR_DB:g} dB is expected "
-        f"(noise of 1 % of the energy); the best label is the same for "
+        f"{count(report['images'], 'crop')}; at least {_LOWEST_SQNR_DB:g} dB is "
+        f"expected (noise of 1 % of the energy); the best label is the same for "
         f"{report['top1_agreement']:.2%}",
         facts={"sqnr_db": ratio, "top1_agreement": report["top1_agreement"]},
     )

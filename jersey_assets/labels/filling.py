@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
+from jersey_assets.text import shorten
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -65,9 +67,11 @@ def draw_missing(
             crop.save(stream, "PNG")
             rows.append((label, stream.getvalue(), json.dumps(metadata)))
         if rows:
-            report(f"drawing crops: {len(rows):,}, up to label {json.dumps(label)}")
+            shown = shorten(json.dumps(label))
+            report(f"drawing crops: {len(rows):,}, up to label {shown}")
     if skipped:
-        report(f"labels that the renderer cannot draw: {', '.join(skipped)}")
+        shown = shorten(", ".join(map(json.dumps, skipped)), 400)
+        report(f"labels that the renderer cannot draw: {shown}")
     return pd.DataFrame(rows, columns=["label", "png", "metadata"])
 
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from jersey_assets.text import count, shorten
 from jersey_assets.verdict import Verdict
+
+_TOLD = 20
 
 
 def class_mapping(table: pd.DataFrame) -> dict[str, int]:
@@ -25,14 +28,14 @@ def class_mapping(table: pd.DataFrame) -> dict[str, int]:
 def verdicts(mapping: Mapping[str, int], table: pd.DataFrame) -> list[Verdict]:
     """Checks a stored mapping against the table it stands for."""
     indices = sorted(mapping.values())
-    missing = sorted(set(class_mapping(table)) - set(mapping))
-    surplus = sorted(set(mapping) - set(class_mapping(table)))
+    missing = _some(set(class_mapping(table)) - set(mapping))
+    surplus = _some(set(mapping) - set(class_mapping(table)))
     return [
         Verdict(
             "mapping_is_contiguous",
             passed=indices == list(range(len(mapping))),
-            message=f"{len(mapping)} labels have the class indices 0 to "
-            f"{len(mapping) - 1}, each once"
+            message=f"{count(len(mapping), 'label has', 'labels have')} the class "
+            f"indices 0 to {len(mapping) - 1}, each once"
             if indices == list(range(len(mapping)))
             else f"the class indices are {indices[:20]}",
         ),
@@ -42,7 +45,13 @@ def verdicts(mapping: Mapping[str, int], table: pd.DataFrame) -> list[Verdict]:
             message=f"train's labels without a class: {missing}; classes that train "
             f"lacks: {surplus}"
             if missing or surplus
-            else f"train's {len(mapping)} labels each have a class",
+            else f"of train {count(len(mapping), 'label has', 'labels each have')} a "
+            "class",
             facts={"missing": missing, "surplus": surplus},
         ),
     ]
+
+
+def _some(labels: set[str]) -> list[str]:
+    """Labels to be told: the first of many, cut where they are long."""
+    return [shorten(label) for label in sorted(labels)[:_TOLD]]

@@ -11,7 +11,7 @@ from typing import Any
 
 from jersey_assets.release.statistics import wilson
 from jersey_assets.storage.store import Artifact
-from jersey_assets.text import readable, shorten
+from jersey_assets.text import count, readable, shorten
 
 _FILES = {
     "model.onnx": ("onnx_model", "model.onnx"),
@@ -72,7 +72,7 @@ def model_card(candidate: Candidate) -> str:
         f"{report['num_classes']}]. Labels and normalization are in the file's "
         "metadata.",
         "## Accuracy",
-        f"- split: {split}, {report['images']} crops",
+        f"- split: {split}, {count(report['images'], 'crop')}",
         f"- top-1 {report['top1']:.2%} (95 % interval {low:.1%} to {high:.1%}), top-5 "
         f"{report['top5']:.2%}",
         "- always answering the commonest label would read "
@@ -90,8 +90,8 @@ def model_card(candidate: Candidate) -> str:
         f"- fingerprint {shown(data['fingerprint'])}",
         "## Training",
         f"- {shown(recipe['model'])} at {size} px, {training['parameters']:,} "
-        f"parameters, {training['epochs']} epochs, weights averaged over "
-        f"{training['ema_step']} steps",
+        f"parameters, {count(training['epochs'], 'epoch')}, weights averaged over "
+        f"{count(training['ema_step'], 'step')}",
         "- full recipe in `training.json`",
         "## Known limits",
         f"- weakest labels on {split}: {_weakest_classes(per_class)}",

@@ -17,7 +17,7 @@ from jersey_assets.release.bundle import Candidate, shown
 from jersey_assets.release.history import withdrawals
 from jersey_assets.release.statistics import mcnemar, wilson
 from jersey_assets.storage.store import Artifact, Store, walk_provenance
-from jersey_assets.text import readable
+from jersey_assets.text import count, readable
 from jersey_assets.training.crops import evaluation_split, load_crops
 from jersey_assets.verdict import Verdict
 
@@ -108,7 +108,7 @@ def decision(
 def _too_few(rows: pd.DataFrame) -> str:
     split = evaluation_split(rows)
     return (
-        f"{len(rows)} crops of {split} are too few to prove what the model reads: "
+        f"{count(len(rows), 'crop')} of {split} cannot prove what the model reads: "
         f"annotate at least {MIN_CROPS} of {split} (a hundred or more tell good models "
         "apart) and run again; until then the model is in onnx_model, for you to try"
     )
@@ -125,7 +125,7 @@ def _judge_alone(right: NDArray[np.bool_], labels: NDArray[np.object_]) -> Verdi
     return Verdict(
         BETTER,
         passed,
-        f"of {len(labels)} crops the model reads {right.sum()} (95 % interval "
+        f"of {count(len(labels), 'crop')} the model reads {right.sum()} (95 % interval "
         f"{low:.1%} to {high:.1%}), always answering {shown(answer)} reads "
         f"{(labels == answer).sum()}; {won} are right only in the model, {lost} only "
         f"in that answer (one-sided McNemar p = {chance:.2g}, needed is less than "
@@ -162,7 +162,7 @@ def _compare(
     return Verdict(
         NOT_WORSE,
         chance >= SIGNIFICANCE,
-        f"of {len(new)} crops the new model reads {new.sum()}, the current "
+        f"of {count(len(new), 'crop')} the new model reads {new.sum()}, the current "
         f"release{foreign} {current.sum()}; {lost} are right only in the current one, "
         f"{won} only in the new one (one-sided McNemar p = {chance:.3f}, refused below "
         f"{SIGNIFICANCE})",

@@ -10,6 +10,9 @@ from PIL import Image, ImageFilter
 
 Pixels: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.floating[Any]]]
 
+_LEAST_SPAN = 0.18
+"""From dark to light in any picture: less, and nothing can be seen in it."""
+
 SUPERSAMPLING = 3
 """Pixels of a scene per pixel of its crop, along each side."""
 
@@ -24,7 +27,7 @@ def photograph(scene: Pixels, rng: np.random.Generator) -> Image.Image:
     Returns:
         An RGB image of size (W / SUPERSAMPLING, H / SUPERSAMPLING).
     """
-    light = _move_blur(_expose(scene, rng), rng)
+    light = _lift(_move_blur(_expose(scene, rng), rng))
     image = Image.fromarray((light.clip(0, 1) * 255).astype(np.uint8))
     image = image.filter(
         ImageFilter.GaussianBlur(SUPERSAMPLING * rng.uniform(0.25, 0.7))
@@ -46,6 +49,28 @@ def _expose(scene: Pixels, rng: np.random.Generator) -> Pixels:
     haze = rng.uniform(0, 0.08) * np.array((1.0, 0.9, 1.1))
     lit: Pixels = ((scene * cast * exposure - 0.5) * contrast + 0.5) + haze
     return lit
+
+
+def _lift(light: Pixels) -> Pixels:
+    """Gives a picture that is all dark or all light the gain a camera would.
+
+    Folds of black cloth would otherwise fall below black, and the crop be flat.
+    """
+    low, high = _extremes(light.clip(0, 1))
+    if high - low >= _LEAST_SPAN:
+        return light
+    low, high = _extremes(light)
+    gain = max(_LEAST_SPAN / max(high - low, 1e-6), 1.0)
+    floor = min(max(low, 0.04), 0.96 - _LEAST_SPAN)
+    lifted: Pixels = (light - low) * gain + floor
+    return lifted
+
+
+def _extremes(light: Pixels) -> tuple[float, float]:
+    """The darkest and the lightest of what a blur leaves, as grey."""
+    grey = Image.fromarray(light.mean(-1).astype(np.float32))
+    coarse = np.asarray(grey.reduce(3 * SUPERSAMPLING))
+    return float(coarse.min()), float(coarse.max())
 
 
 def _move_blur(scene: Pixels, rng: np.random.Generator) -> Pixels:

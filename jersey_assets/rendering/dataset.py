@@ -14,6 +14,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -48,8 +49,25 @@ def render_dataset(out: Path, train: int, valid: int, test: int, seed: int) -> N
     Raises:
         RenderError: an argument is out of range, or `out` cannot be written.
     """
+    with appearing(out) as draft:
+        draw_splits(draft, train, valid, test, seed)
+
+
+def draw_splits(folder: Path, train: int, valid: int, test: int, seed: int) -> None:
+    """Draws the splits into a folder; arguments and errors as `render_dataset`."""
     counts = {"train": train, "valid": valid, "test": test}
     _check_arguments(counts, seed)
+    for split_index, (split, count) in enumerate(counts.items()):
+        _render_split(folder / split, count, (seed, split_index))
+
+
+@contextmanager
+def appearing(out: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` when all is in it, and not before.
+
+    Raises:
+        RenderError: `out` exists and is not an empty folder, or cannot be written.
+    """
     out = out.resolve()
     _check_vacant(out)
     try:
@@ -58,8 +76,8 @@ def render_dataset(out: Path, train: int, valid: int, test: int, seed: int) -> N
             prefix=f".{out.name}.partial-", dir=out.parent
         ) as drafts:
             draft = Path(drafts) / out.name
-            for split_index, (split, count) in enumerate(counts.items()):
-                _render_split(draft / split, count, (seed, split_index))
+            draft.mkdir()
+            yield draft
             _check_vacant(out)
             os.replace(draft, out)
     except OSError as error:

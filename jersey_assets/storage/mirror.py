@@ -22,6 +22,7 @@ from typing import Any
 
 from jersey_assets.storage.files import cache_folder, remove_partial, replace_file, sync
 from jersey_assets.storage.lock import one_at_a_time
+from jersey_assets.text import count
 
 _BATCH = 256
 _SIZES = ("size", "Size")
@@ -97,7 +98,7 @@ class Mirror:
                 self._fetch(batch, there)
                 here |= {name: _marks(there[name]) for name in batch}
                 self._note(here)
-                say(f"fetched {start + len(batch):,} of {len(wanted):,} files")
+                say(f"fetched {start + len(batch):,} of {count(len(wanted), 'file')}")
             self._note(here)
             if left := len(wanted) - len(now):
                 raise MirrorError(

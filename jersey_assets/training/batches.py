@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from jersey_assets.text import count
 from jersey_assets.training.crops import Crops
 from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.recipe import Recipe
@@ -88,7 +89,7 @@ def rows_per_batch(recipe: Recipe, train: Crops) -> int:
     if size < 2 * recipe.devices:
         raise TrainingError(
             f"no training batch can be made: each of {recipe.devices} devices needs 2 "
-            f"crops or more, the train split has {len(train)} crops and batch_size is "
+            f"crops or more, train has {count(len(train), 'crop')} and batch_size is "
             f"{recipe.batch_size}; add crops, or lower devices or raise batch_size"
         )
     return size

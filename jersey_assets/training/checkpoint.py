@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from jersey_assets.storage.files import space_told
+from jersey_assets.text import count
 from jersey_assets.training.crops import three_channels
 from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
@@ -86,7 +87,7 @@ class Checkpoint:
         except RuntimeError as error:
             raise CheckpointError(
                 f"the weights do not fit {self.recipe.model} with "
-                f"{len(self.labels)} classes: {error}"
+                f"{count(len(self.labels), 'class', 'classes')}: {error}"
             ) from error
         return model.eval()
 

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torchmetrics import Metric
 
+from jersey_assets.text import count
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.errors import Interrupted
@@ -161,7 +162,8 @@ class Keeper(Callback):
             self._save(trainer)
         if stop:
             raise Interrupted(
-                f"training was interrupted after {trainer.global_step} steps, in epoch "
+                "training was interrupted after "
+                f"{count(trainer.global_step, 'step')}, in epoch "
                 f"{trainer.current_epoch + 1}; the next run of the same recipe on the "
                 "same data goes on from there"
             )

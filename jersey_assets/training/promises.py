@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from jersey_assets.text import readable, shorten
+from jersey_assets.text import count, readable, shorten
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.crops import Crops
 from jersey_assets.training.evaluation import Evaluation, evaluate
@@ -98,7 +98,8 @@ def _curve_is_flat(summary: dict[str, Any], valid: Crops) -> Verdict:
     """Whether the training ended when there was little left to learn."""
     gained, top1 = summary["last_quarter"], summary["valid_top1"]
     if gained is None:
-        passed, message = False, f"{summary['epochs']} epochs are too few to tell"
+        passed, message = False, count(summary["epochs"], "epoch is", "epochs are")
+        message += " too few to tell"
     else:
         # Two standard errors of top-1; the loss varies far less by chance.
         chance = 2 * math.sqrt(top1 * (1 - top1) / len(valid))

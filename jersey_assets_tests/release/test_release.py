@@ -140,7 +140,7 @@ def test_a_few_crops_are_not_enough_for_a_first_release(
     monkeypatch.setattr(gate, "MIN_CROPS", 41)
     verdicts = judge(candidate, None, store, rendered)
     assert not verdicts[0].passed
-    assert "40 crops of test are too few" in verdicts[0].message
+    assert "40 crops of test cannot prove" in verdicts[0].message
     assert "annotate at least 41 of test" in verdicts[0].message
     told = decision_of(verdicts, None, None)
     assert told == f"not published: {verdicts[0].message}"

@@ -120,7 +120,7 @@ def test_nothing_to_train_on_is_an_error_with_the_size(
     labels: list[str], train: Crops, valid: Crops
 ) -> None:
     one = Crops(train.images[:1], train.targets[:1], train.names[:1])
-    with pytest.raises(TrainingError, match="1 crops"):
+    with pytest.raises(TrainingError, match="train has 1 crop "):
         quick_fit(labels, one, valid)
 
 
