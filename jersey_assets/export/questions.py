@@ -31,7 +31,8 @@ class Question:
     Attributes:
         rows: which pictures, int [n].
         size: of each batch.
-        nan: places among the rows that are asked as NaN instead.
+        nan: places among the rows that are asked as NaN instead; whole rows, as max
+            pooling may lose one pixel of NaN, and a stride may leave it out.
     """
 
     rows: NDArray[np.int64]

@@ -11,7 +11,9 @@ import onnx
 import pytest
 import torch
 
-from jersey_assets.export.contract import check_model
+from jersey_assets.export.contract import check_model, judge_model
+from jersey_assets.export.questions import questions
+from jersey_assets.export.sandbox import observe
 from jersey_assets.labels.file import LabelsFile
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.verdict import Verdict
@@ -41,6 +43,23 @@ def test_without_a_checkpoint_its_weights_are_not_judged(resnet_folder: Path) ->
     verdicts = check_model(resnet_folder / "model.onnx")
     assert [verdict.name for verdict in verdicts] == [*NAMES[:3], NAMES[4]]
     assert all(verdict.passed for verdict in verdicts)
+
+
+def test_an_answer_that_is_withheld_is_a_fault(
+    small: Checkpoint, small_bytes: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(small_bytes)
+    seen = observe(path)
+    table = questions(bytes.fromhex(seen.sha256))
+    assert set(seen.answers) == {"rows", *table}
+    for name in table:
+        answers = {n: value for n, value in seen.answers.items() if n != name}
+        verdicts = judge_model(path, replace(seen, answers=answers), small, None)
+        failed = {v.name: v.message for v in verdicts if not v.passed}
+        assert failed == {
+            "batch_axis_is_dynamic": f"it fails at {name}: there is no answer"
+        }
 
 
 @pytest.mark.parametrize("nudge", [0.0, 1e-7])

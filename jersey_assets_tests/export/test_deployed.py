@@ -8,14 +8,20 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from PIL import Image
 
+from jersey_assets.export.contract import check_model
+from jersey_assets.export.latency import measure_latency
 from jersey_assets.export.metadata import ExportError
+from jersey_assets.export.parity import compare
 from jersey_assets.export.predict import Predictor
 from jersey_assets.export.session import open_session
-from jersey_assets_tests.export.conftest import set_property
+from jersey_assets.training.checkpoint import Checkpoint
+from jersey_assets_tests.export.conftest import make_crops, set_property
 
 DEPLOYED = ("onnxruntime", "numpy", "PIL", "jersey_assets")
 
@@ -108,17 +114,53 @@ def test_predict_escapes_what_a_model_says(
         assert len(text) < 1000
 
 
-def test_a_file_that_may_be_two_models_is_not_opened(
-    proto: onnx.ModelProto, tmp_path: Path
+def test_a_file_that_may_be_two_models_is_opened_nowhere(
+    proto: onnx.ModelProto, small: Checkpoint, small_bytes: bytes, tmp_path: Path
 ) -> None:
     proto.ir_version, proto.producer_name = 10, "ORTM"
     path = tmp_path / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     assert path.read_bytes()[4:8] == b"ORTM"
-    with pytest.raises(ExportError, match="two different models"):
-        open_session(path.read_bytes())
-    with pytest.raises(ExportError, match="two different models"):
-        Predictor(path)
+
+    # By its path it is a model that works, as bytes it is taken for the other format.
+    inputs = {"input": np.ones((2, 3, 32, 32), np.float32)}
+    by_path = ort.InferenceSession(path).run(["logits"], inputs)[0]
+    true = open_session(small_bytes).run(["logits"], inputs)[0]
+    np.testing.assert_array_equal(by_path, true)
+    with pytest.raises(Exception, match="ORT model verification failed"):
+        ort.InferenceSession(path.read_bytes())
+
+    for open_it in (
+        lambda: open_session(path.read_bytes()),
+        lambda: Predictor(path),
+        lambda: compare(path, small, make_crops(4, 32)),
+        lambda: measure_latency(path.read_bytes(), small, seconds=0.0),
+    ):
+        with pytest.raises(ExportError, match="two different models"):
+            open_it()
+    verdicts = {verdict.name: verdict for verdict in check_model(path, small)}
+    assert "two different models" in verdicts["graph_is_valid"].message
+    assert not any(verdict.passed for verdict in verdicts.values())
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_check_onnx_does_not_wait_for_labels_that_are_a_pipe(
+    named: bool, small_bytes: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(small_bytes)
+    pipe = tmp_path / "labels_mapping.json"
+    os.mkfifo(pipe)
+    program = "from jersey_assets.cli import main; raise SystemExit(main())"
+    asked = [sys.executable, "-c", program, "check-onnx", tmp_path / "model.onnx"]
+    ended = subprocess.run(
+        [*asked, "--labels", pipe] if named else asked,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ended.returncode == (2 if named else 1)
+    assert "not a regular file" in (ended.stderr if named else ended.stdout)
 
 
 def test_a_model_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
