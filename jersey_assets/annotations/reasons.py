@@ -11,7 +11,14 @@ from typing import Literal
 Severity = Literal["error", "warning"]
 
 WARNINGS = frozenset(
-    {"label.duplicate", "label.rare", "label.leading_zero", "image.flat", "leak.near"}
+    {
+        "label.duplicate",
+        "label.rare",
+        "label.leading_zero",
+        "image.flat",
+        "leak.near",
+        "file.linked",
+    }
 )
 
 REASONS: dict[str, str] = {
@@ -54,6 +61,7 @@ REASONS: dict[str, str] = {
     "file.encoding": "the file is not UTF-8 JSONL at all",
     "file.not_regular": "the annotation file is no regular file of the dataset",
     "file.unreadable": "the annotation file or folder cannot be read",
+    "file.linked": "a link leads to annotations that are read already",
     "dataset.no_train": "no train row is left",
     "dataset.no_valid": "no valid row is left",
     "dataset.single_class": "train has only one label",

@@ -34,6 +34,7 @@ from jersey_assets.annotations.files import (
     real_root,
     signature,
 )
+from jersey_assets.text import shorten_path
 
 if TYPE_CHECKING:
     from jersey_assets.storage.mirror import Mirror
@@ -175,7 +176,8 @@ class Watch:
         if unread:
             raise NotSeenError(
                 f"{len(unread)} of {len(files)} annotation files are still to be read, "
-                f"{self._budget:,} bytes at a time; the first is {unread[0]} "
+                f"{self._budget:,} bytes at a time; the first is "
+                f"{shorten_path(unread[0])} "
                 f"({_size(base, unread[0]):,} bytes)"
             )
         size = sum(
