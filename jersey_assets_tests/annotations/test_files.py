@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from jersey_assets.annotations import files
 from jersey_assets.annotations.files import (
     MOST_FOLDERS,
     AnnotationError,
@@ -102,7 +101,6 @@ root = sys.argv[1]
 
 from jersey_assets.annotations.validation import validate
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations import files
 import pandera.backends.pandas.register  # what pandera imports on first use
 
 validate(Path(sys.argv[2]), Rules())  # another dataset: all lazy imports happen here
@@ -305,7 +303,7 @@ def test_a_chain_of_1200_folders_costs_a_bounded_number_of_calls(
         return call
 
     for name in ("open", "scandir", "lstat", "stat"):
-        monkeypatch.setattr(files.os, name, counted(name))
+        monkeypatch.setattr(os, name, counted(name))
     assert len(list_annotation_files(deep.root)) == 5
     monkeypatch.undo()
     folders = 2 * (MOST_FOLDERS + 1) + 1 + 3  # both chains, test and the crops
@@ -350,7 +348,7 @@ def order(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
             names = sorted(entries, key=lambda entry: entry.name)
             yield iter(names[::-1] if request.param else names)
 
-    monkeypatch.setattr(files.os, "scandir", scan)
+    monkeypatch.setattr(os, "scandir", scan)
 
 
 @pytest.mark.usefixtures("order")
