@@ -14,6 +14,7 @@ from jersey_assets.labels.file import read_classes, read_labels
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.retraining import ANSWERED, last_read
 from jersey_assets.storage.store import Artifact
+from jersey_assets.text import readable
 from jersey_assets.timeouts import OP_HOURS, within
 from jersey_assets.verdict import Verdict
 
@@ -56,7 +57,7 @@ def _results(judged: Artifact, verdicts: Iterable[Verdict]) -> CheckResults:
             severity=dg.AssetCheckSeverity.WARN
             if warn
             else dg.AssetCheckSeverity.ERROR,
-            description=verdict.message,
+            description=readable(verdict.message),
             metadata={**verdict.facts, DIGEST: judged.digest},
         )
 

@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jersey_assets.text import readable, shorten
+from jersey_assets.text import count, readable, shorten
 from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_packages(options)
         return int(options.run(options))
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        text = readable(f"jersey-assets {options.command}: {error}")
+        text = readable(f"jersey-assets {options.command}: {shorten(str(error), 2000)}")
         print(text, file=sys.stderr)
         return 2
 
@@ -147,6 +147,7 @@ def _validate(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from jersey_assets.annotations.promises import verdicts
+    from jersey_assets.annotations.results import place
     from jersey_assets.annotations.rules import Rules
     from jersey_assets.annotations.validation import validate
 
@@ -158,13 +159,14 @@ def _validate(options: argparse.Namespace) -> int:
     found = validate(options.root, rules, _progress)
     findings = pd.concat([found.rejected, found.warnings], ignore_index=True)
     for row in findings.itertuples():
-        where = f"{row.file}:{row.line}"
+        where = place(str(row.file), int(str(row.line)))
         print(readable(f"{where}: {row.severity}: {row.reason}: {row.message}"))
     _print_verdicts(verdicts(found, rules))
     summary = found.summary
     print(
-        f"{summary['outcome']}: {summary['rows']} rows read, {summary['kept']} kept, "
-        f"{summary['rejected']} set aside, {summary['duplicates']} duplicates merged"
+        f"{summary['outcome']}: {count(summary['rows'], 'row')} read, "
+        f"{summary['kept']:,} kept, {summary['rejected']:,} set aside, "
+        f"{count(summary['duplicates'], 'duplicate')} merged"
     )
     if options.json:
         columns = ["file", "line", "reason", "severity", "message"]
@@ -234,7 +236,7 @@ def _render(options: argparse.Namespace) -> int:
         options.out, options.train, options.valid, options.test, options.seed
     )
     total = options.train + options.valid + options.test
-    print(f"{options.out}: {total} crops drawn")
+    print(readable(f"{options.out}: {count(total, 'crop')} drawn"))
     return 0
 
 
@@ -313,7 +315,7 @@ def _print_verdicts(verdicts: Iterable[Verdict]) -> None:
 
 
 def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(readable(line), file=sys.stderr, flush=True)
 
 
 def _write_json(path: Path, content: object) -> None:

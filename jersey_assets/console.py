@@ -13,6 +13,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,37 @@ import dagster as dg
 
 from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.store import StorageError
+from jersey_assets.text import count, readable
+
+
+def _counted(one: str, many: str | None = None) -> Callable[[int], str]:
+    return lambda number: count(number, one, many)
+
 
 # Numbers that a summary shows, by asset.
-_HEADLINES = {
+_HEADLINES: Mapping[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "validated_annotations": (
-        ("rows_kept", "{:,} rows kept"),
-        ("rows_set_aside", "{:,} set aside"),
+        ("rows_kept", _counted("row kept", "rows kept")),
+        ("rows_set_aside", "{:,} set aside".format),
     ),
-    "rejected_annotations": (("findings_set_aside", "{:,} findings"),),
-    "class_mapping": (("num_classes", "{} classes"),),
-    "dataset_statistics": (("imbalance", "imbalance {:.0f}:1"),),
-    "rendered_crops": (("crops", "{:,} crops drawn"),),
+    "rejected_annotations": (("findings_set_aside", _counted("finding")),),
+    "class_mapping": (("num_classes", _counted("class", "classes")),),
+    "dataset_statistics": (("imbalance", "imbalance {:.0f}:1".format),),
+    "rendered_crops": (("crops", _counted("crop drawn", "crops drawn")),),
     "trained_checkpoint": (
-        ("valid_top1", "valid top-1 {:.1%}"),
-        ("epochs", "{} epochs"),
-        ("seconds", "{:.0f} s"),
+        ("valid_top1", "valid top-1 {:.1%}".format),
+        ("epochs", _counted("epoch")),
+        ("seconds", "{:.0f} s".format),
     ),
     "evaluation_report": (
-        ("top1", "top-1 {:.1%}"),
-        ("images", "{} crops"),
-        ("split", "split {}"),
+        ("top1", "top-1 {:.1%}".format),
+        ("images", _counted("crop")),
+        ("split", "split {}".format),
     ),
-    "onnx_model": (("megabytes", "{} MB"),),
-    "parity_report": (("max_abs_error", "largest logit error {:.3g}"),),
-    "int8_model": (("int8_top1", "top-1 {:.1%}"),),
-    "released_model": (("release", "{}"),),
+    "onnx_model": (("megabytes", "{} MB".format),),
+    "parity_report": (("max_abs_error", "largest logit error {:.3g}".format),),
+    "int8_model": (("int8_top1", "top-1 {:.1%}".format),),
+    "released_model": (("release", str),),
 }
 
 # How Dagster says that a step is not run.
@@ -103,7 +110,7 @@ class _ConsoleHandler(logging.Handler):
         if skipped is not None:
             self._skipped.append(skipped[1])
         elif level >= self._line_level:
-            self._say(f"    {text}")
+            self._say("\n".join(f"    {line}" for line in text.split("\n")))
 
     def _on_step_start(self, event: dg.DagsterEvent) -> None:
         self._step_start = time.monotonic()
@@ -118,7 +125,7 @@ class _ConsoleHandler(logging.Handler):
         data = event.asset_check_evaluation_data
         self._checks.append((data.asset_key.to_user_string(), data))
         mark = _mark(data)
-        line = f"{mark} {data.check_name}: {data.description}"
+        line = readable(f"{mark} {data.check_name}: {data.description}")
         color = {"✓": "green", "!": "yellow", "✗": "red"}[mark]
         self._say(f"    {line if mark == '✗' else _cut(line)}", color)
 
@@ -147,7 +154,7 @@ class _ConsoleHandler(logging.Handler):
         self._say(f"\n{word} in {time.monotonic() - self._start:.0f} s", color)
         for asset, facts in self._facts.items():
             shown = ", ".join(
-                form.format(facts[name])
+                form(facts[name])
                 for name, form in _HEADLINES.get(asset, ())
                 if name in facts
             )
@@ -191,6 +198,8 @@ class _ConsoleHandler(logging.Handler):
         self._say("  make ui    shows the graph, the curves and the reports")
 
     def _say(self, text: str, style: str | None = None) -> None:
+        """Prints lines; what a file's own words want of a terminal is escaped."""
+        text = "\n".join(map(readable, text.split("\n")))
         codes = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
         if style is not None and self._color:
             text = f"\033[{codes[style]}m{text}\033[0m"

@@ -19,11 +19,12 @@ import dagster as dg
 from jersey_assets.annotations.reasons import REASONS, severity
 from jersey_assets.labels.file import read_classes
 from jersey_assets.storage.store import Artifact
-from jersey_assets.text import readable
+from jersey_assets.text import readable, shorten
 
 Metadata = dict[str, Any]
 
 MAX_ROWS = 100
+_CELL_CHARACTERS = 1_000
 
 _logger = logging.getLogger(__name__)
 
@@ -252,9 +253,11 @@ def _picture(artifact: Artifact, name: str) -> dg.MetadataValue[Any]:
 
 def _findings(table: Any) -> dg.TableMetadataValue:
     """The first findings; few columns, since a page of the UI is not wide."""
+    from jersey_assets.annotations.results import place
+
     return _table(
         {
-            "where": f"{row.file}:{row.line}",
+            "where": place(row.file, row.line),
             "reason": row.reason,
             "what is wrong": row.message,
         }
@@ -277,7 +280,9 @@ def _table(rows: Iterable[Mapping[Any, Any]]) -> dg.TableMetadataValue:
 def _cell(value: Any) -> int | float | str:
     if value is None:
         return ""
-    return value if isinstance(value, int | float) else readable(str(value))
+    if isinstance(value, int | float):
+        return value
+    return readable(shorten(str(value), _CELL_CHARACTERS))
 
 
 def _schema(table: Any, descriptions: Mapping[str, str]) -> dg.TableSchema:

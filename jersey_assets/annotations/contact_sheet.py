@@ -63,7 +63,7 @@ def write_contact_sheet(
 
 def _caption(row: Any) -> str:
     """Where the row stands, by the end of its path, and what was found in it."""
-    where = f"{row.file}:{row.line}"
+    where = f"{row.file}:{row.line}" if row.line else str(row.file)
     if len(where) > _CAPTION_CHARACTERS:
         where = f"…{where[1 - _CAPTION_CHARACTERS :]}"
     label = "" if pd.isna(row.label) else json.dumps(row.label, ensure_ascii=False)

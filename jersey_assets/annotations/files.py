@@ -23,12 +23,12 @@ from jersey_assets.text import shorten_path
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 SPLITS = ("train", "valid", "test")
 
+MAX_DEPTH = 64
+"""Folders below a split's, one inside the other, that are looked into."""
+
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
-
-MOST_FOLDERS = 64
-"""How deep below a split's folder JSONL files are searched."""
 
 
 class AnnotationError(ValueError):
@@ -282,7 +282,7 @@ def path_error(error: OSError, where: str = "") -> PathError:
 
 
 def list_annotation_files(root: Path) -> list[AnnotationFile]:
-    """Find every `*.jsonl` below the splits' folders, up to `MOST_FOLDERS` deep.
+    """Find every `*.jsonl` below the splits' folders, up to `MAX_DEPTH` deep.
 
     Links are followed where they stay inside the root, after everything was found that
     lies in the splits' folders themselves: what a link leads to is listed once, and
@@ -366,9 +366,6 @@ class _Walk:
                 self._again.append(_Link(split, path, real, stat.S_IFDIR))
                 continue
             self._taken[real] = path
-            if max(path.count("/"), real.count("/")) > MOST_FOLDERS:
-                self._found.append(_unusable(split, shorten_path(path), _TOO_DEEP))
-                continue
             try:
                 for entry in self._entries(path, real):
                     child = f"{path}/{entry.name}", f"{real}/{entry.name}"
@@ -383,8 +380,14 @@ class _Walk:
                 self._found.append(_unusable(split, path, error))
 
     def _entries(self, path: str, real: str) -> Iterator[os.DirEntry[str]]:
-        """List a folder; raises OSError, or UnicodeEncodeError for its own name."""
+        """List a folder; raises OSError, PathError and UnicodeEncodeError."""
         f"{path}{real}".encode()
+        if max(path.count("/"), real.count("/")) > MAX_DEPTH:
+            raise PathError(
+                "path.unreadable",
+                f"folders nest deeper than {MAX_DEPTH} here and what lies below is "
+                "not read; move it up, or out of the dataset",
+            )
         folder = open_folder(self._base, real)
         try:
             with os.scandir(folder) as entries:
@@ -445,13 +448,6 @@ class _Walk:
             message=f"a link leads from here to {target}, which is read already{also}; "
             "nothing is read through the link, delete it",
         )
-
-
-_TOO_DEEP = PathError(
-    "path.unreadable",
-    f"this folder lies more than {MOST_FOLDERS} folders below its split and is not "
-    "searched for JSONL files; move it up or delete it",
-)
 
 
 def _kind(entry: os.DirEntry[str]) -> int:

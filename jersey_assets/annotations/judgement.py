@@ -20,7 +20,7 @@ from jersey_assets.annotations.jsonl import Fault
 from jersey_assets.annotations.ledger import Ledger
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.text import shorten
+from jersey_assets.text import count, shorten
 
 _LEADING_ZERO = re.compile("0+[1-9][0-9]*")
 _NAMED = 3
@@ -166,9 +166,9 @@ def warn_of_rare_labels(ledger: Ledger, rules: Rules) -> None:
     rows = np.flatnonzero(ledger.kept & (ledger.split == 0))
     counts = np.bincount(ledger.label[rows], minlength=len(ledger.labels))
     for row in rows[counts[ledger.label[rows]] < rules.rare_below].tolist():
-        label, count = ledger.label_of(row), counts[ledger.label[row]]
+        label, number = ledger.label_of(row), counts[ledger.label[row]]
         message = (
-            f"train has {count} of {label}, fewer than {rules.rare_below}; add more"
+            f"train has {number} of {label}, fewer than {rules.rare_below}; add more"
         )
         ledger.warn(row, Fault("label.rare", message, "suffix", label))
 
@@ -269,7 +269,9 @@ def note_missing_splits(ledger: Ledger, top: set[str]) -> None:
         if (ledger.kept & rows).any():
             continue
         if rows.any():
-            what = f"all {np.count_nonzero(rows)} rows are set aside; correct them"
+            number = int(np.count_nonzero(rows))
+            what = count(number, "row is set aside", "rows are all set aside")
+            what += "; correct what the findings say"
         elif folder := next((name for name in names[split] if name in top), None):
             what = f"{folder}/ holds no JSONL row; add annotations"
         else:
@@ -282,7 +284,7 @@ def note_single_class(ledger: Ledger) -> None:
     """Record that train has one label only, so that there is nothing to tell apart."""
     labels = np.unique(ledger.label[ledger.kept & (ledger.split == 0)])
     if len(labels) == 1:
-        label = ledger.labels[labels[0]]
+        label = shorten(ledger.labels[labels[0]])
         ledger.reading.findings.add_dataset(
             "train",
             "dataset.single_class",

@@ -18,7 +18,9 @@ from jersey_assets.annotations.files import SPLITS
 from jersey_assets.annotations.jsonl import Fault
 from jersey_assets.annotations.probe import PROBED
 from jersey_assets.annotations.reasons import severity
+from jersey_assets.annotations.results import place
 from jersey_assets.annotations.rows import Reading
+from jersey_assets.text import shorten, shorten_path
 
 
 @dataclass
@@ -73,15 +75,15 @@ class Ledger:
     def place(self, row: int) -> str:
         """Name a row as file:line."""
         file = self.reading.files[self.reading.table["file"][row].as_py()]
-        return f"{file.path}:{self.reading.table['line'][row].as_py()}"
+        return place(file.path, self.reading.table["line"][row].as_py())
 
     def label_of(self, row: int) -> str:
         """Return a row's label in quotes."""
-        return f'"{self.labels[int(self.label[row])]}"'
+        return f'"{shorten(self.labels[int(self.label[row])])}"'
 
     def path_of(self, row: int) -> str:
-        """Return the real path of a row's image."""
-        return str(self.paths[int(self.crop[row])])
+        """Return the real path of a row's image, cut where it is long."""
+        return shorten_path(str(self.paths[int(self.crop[row])]))
 
     def close(self) -> None:
         """Prove that every row read is in exactly one place, and why.

@@ -14,6 +14,15 @@ from collections.abc import Sequence
 from jersey_assets.annotations.jsonl import Fault
 from jersey_assets.text import shorten
 
+MAX_BYTES = 4_095
+"""Longest path that the system opens, PATH_MAX without its final zero."""
+
+MAX_FOLDERS = 128
+"""Folders that an image may lie in, one inside the other."""
+
+_PLAIN_CHARACTERS = 2 * MAX_FOLDERS - 1
+"""A shorter path has neither too many bytes nor too many folders."""
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://|(data|file|http|https|s3|gs):", re.I)
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
 _CONTROL = re.compile(r"[\x00-\x1f]")
@@ -37,6 +46,15 @@ def image_path(folder: str, image: str) -> str | Fault:
 
     if not image:
         return fault("path.invalid", "is empty; write the path of the crop")
+    if len(image) > MAX_BYTES or len(image.encode()) > MAX_BYTES:
+        return fault(
+            "path.invalid",
+            f"is longer than the {MAX_BYTES:,} bytes that a path may have",
+        )
+    if image.count("/") > MAX_FOLDERS:
+        return fault(
+            "path.invalid", f"has more than {MAX_FOLDERS} folders; move the image up"
+        )
     if _CONTROL.search(image):
         return fault("path.invalid", "has control characters; correct the path")
     if _SCHEME.match(image):
@@ -64,6 +82,8 @@ def are_plain(images: Sequence[str]) -> bool:
     A few searches over all of them at once; True is certain, False may only mean that
     somebody has to look closer.
     """
+    if max(map(len, images), default=0) > _PLAIN_CHARACTERS:
+        return False
     text = f"/{'/'.join(images)}/"
     odd = "//" in text or "/." in text or ":" in text or "\\" in text
     return not odd and text.isprintable()

@@ -12,9 +12,9 @@ import pandas as pd
 
 from jersey_assets.annotations.files import SPLITS
 from jersey_assets.annotations.findings import RESOLVED
-from jersey_assets.annotations.results import Validation
+from jersey_assets.annotations.results import Validation, place
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.text import readable
+from jersey_assets.text import count, readable, shorten
 from jersey_assets.verdict import Verdict
 
 _SHOWN = 5
@@ -47,23 +47,23 @@ def verdicts(validation: Validation, rules: Rules) -> list[Verdict]:
 
 def _rejected_rows_within_budget(validation: Validation, rules: Rules) -> Verdict:
     summary = validation.summary
-    count = summary["rejected"] - summary["resolved"]
+    aside = summary["rejected"] - summary["resolved"]
     budget = rules.budget_rows(summary["rows"])
     found = validation.rejected
     whole = found[(found["line"] == 0) & ~found["reason"].isin(_OWNED)]
     message = (
-        f"{count} of {summary['rows']} rows are set aside, {budget} may be"
+        f"{aside:,} of {count(summary['rows'], 'row')} set aside, {budget:,} may be"
         f"{_reasons(found)}"
     )
     if summary["resolved"]:
         message += f"; {summary['resolved']} more by the conflict policy"
     if len(whole):
         message = f"{_first(whole)}. {message}"
-    elif count:
+    elif aside:
         message += f". {_first(found)}"
     return Verdict(
         "rejected_rows_within_budget",
-        count <= budget and whole.empty,
+        aside <= budget and whole.empty,
         message,
         facts={
             "rows": summary["rows"],
@@ -81,7 +81,10 @@ def _no_conflicting_labels(validation: Validation, rules: Rules) -> Verdict:
     resolved = validation.summary["resolved"]
     budget = rules.budget_rows(validation.summary["rows"])
     images = opened["image"].nunique()
-    message = f"{images} images carry two labels ({len(opened)} rows, {budget} may be)"
+    message = (
+        f"{count(images, 'image carries', 'images carry')} two labels "
+        f"({count(len(opened), 'row')}, {budget:,} may be)"
+    )
     if resolved:
         message += f"; {resolved} more were resolved by prefer_number"
     return _within("no_conflicting_labels", opened, budget, message, resolved=resolved)
@@ -90,11 +93,14 @@ def _no_conflicting_labels(validation: Validation, rules: Rules) -> Verdict:
 def _labels_known_in_train(validation: Validation, rules: Rules) -> Verdict:
     found = _with_reason(validation.rejected, "label.unknown")
     budget = rules.budget_rows(validation.summary["rows"])
-    unknown = sorted(map(str, found["label"].unique()))
+    unknown = sorted(shorten(str(label)) for label in found["label"].unique())
     labels = ", ".join(f'"{label}"' for label in unknown[:_LABELS_SHOWN])
     if len(unknown) > _LABELS_SHOWN:
         labels += f" and {len(unknown) - _LABELS_SHOWN} more"
-    message = f"{len(found)} valid or test rows have labels that train lacks"
+    rows = count(
+        len(found), "valid or test row has a label", "valid or test rows have labels"
+    )
+    message = f"{rows} that train lacks"
     message += f" ({labels}); {budget} may" if labels else ""
     return _within("labels_known_in_train", found, budget, message)
 
@@ -104,7 +110,8 @@ def _no_split_leakage(validation: Validation, rules: Rules) -> Verdict:
     near = _with_reason(validation.warnings, "leak.near")
     budget = rules.budget_rows(validation.summary["rows"])
     message = (
-        f"{len(found)} rows show the same pixels as a later split ({budget} may), "
+        f"{count(len(found), 'row shows', 'rows show')} the same pixels as a later "
+        f"split ({budget:,} may), "
         f"{len(near)} almost the same"
     )
     if found.empty and len(near):
@@ -115,7 +122,7 @@ def _no_split_leakage(validation: Validation, rules: Rules) -> Verdict:
 def _every_split_has_rows(validation: Validation) -> Verdict:
     found = validation.rejected[validation.rejected["reason"].isin(_OWNED)]
     kept = {split: validation.summary["splits"][split]["kept"] for split in SPLITS}
-    counts = ", ".join(f"{split} {count}" for split, count in kept.items())
+    counts = ", ".join(f"{split} {number}" for split, number in kept.items())
     message = f"rows kept: {counts}"
     if len(found):
         message += f". {_first(found)}"
@@ -125,10 +132,10 @@ def _every_split_has_rows(validation: Validation) -> Verdict:
 def _enough_images_per_class(validation: Validation, rules: Rules) -> Verdict:
     counts = _train_counts(validation)
     rare = counts[counts < rules.rare_below].sort_index()
-    message = f"{len(rare)} of {len(counts)} labels have fewer than "
+    message = f"{len(rare):,} of {count(len(counts), 'label')} with fewer than "
     message += f"{rules.rare_below} train images"
     if len(rare):
-        shown = (f'"{label}" {n}' for label, n in rare.head(10).items())
+        shown = (f'"{shorten(str(label))}" {n}' for label, n in rare.head(10).items())
         message += f": {', '.join(shown)}{'' if len(rare) <= 10 else ', …'}"
     facts = {"labels": len(counts), "rare": len(rare), "rare_below": rules.rare_below}
     return Verdict("enough_images_per_class", rare.empty, message, "warning", facts)
@@ -141,10 +148,10 @@ def _class_imbalance(validation: Validation, rules: Rules) -> Verdict:
             "class_imbalance", True, "train has no rows", "warning", {"ratio": 0.0}
         )
     ratio = float(counts.max() / counts.min())
+    most, fewest = (shorten(str(label)) for label in (counts.idxmax(), counts.idxmin()))
     message = (
-        f'train has {ratio:.1f} times as many "{counts.idxmax()}" ({counts.max()}) as '
-        f'"{counts.idxmin()}" ({counts.min()}); {rules.max_imbalance:g} is expected at '
-        "most"
+        f'train has {ratio:.1f} times as many "{most}" ({counts.max()}) as '
+        f'"{fewest}" ({counts.min()}); {rules.max_imbalance:g} is expected at most'
     )
     return Verdict(
         "class_imbalance",
@@ -178,7 +185,7 @@ def _first(found: pd.DataFrame) -> str:
     """Name the first findings by file and line."""
     head = found.head(_SHOWN)
     shown = [
-        f"{file}:{line}: {message}" if line else f"{file}: {message}"
+        f"{place(file, line)}: {message}"
         for file, line, message in zip(
             head["file"], head["line"], head["message"], strict=True
         )
@@ -189,5 +196,5 @@ def _first(found: pd.DataFrame) -> str:
 
 def _reasons(found: pd.DataFrame) -> str:
     counts = found["reason"].value_counts().sort_index()
-    text = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+    text = ", ".join(f"{reason} {number}" for reason, number in counts.items())
     return f" ({text})" if text else ""

@@ -15,6 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jersey_assets.text import shorten_path
+
+
+def place(file: str, line: int) -> str:
+    """Name a row as file:line, a whole file or split (line 0) by its name alone."""
+    return f"{shorten_path(file)}:{line}" if line else shorten_path(file)
+
 
 @dataclass(frozen=True)
 class Validation:

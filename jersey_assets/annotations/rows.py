@@ -32,6 +32,7 @@ from jersey_assets.annotations.stream import (
     Lines,
     read_lines,
 )
+from jersey_assets.text import count, shorten_path
 
 _SMALLEST_BLOCK = 32
 
@@ -130,10 +131,10 @@ class _Reader:
         self, file: files.AnnotationFile, content: DigestedFile
     ) -> Iterator[bytes]:
         """Pass chunks on, saying how far the work is also where no line ends."""
-        for count, chunk in enumerate(content.chunks()):
+        for read, chunk in enumerate(content.chunks()):
             self._progress.say(
-                f"reading {file.path}: {count * CHUNK_BYTES >> 20:,} MB, "
-                f"{self._rows:,} rows so far"
+                f"reading {shorten_path(file.path)}: {read * CHUNK_BYTES >> 20:,} MB, "
+                f"{count(self._rows, 'row')} so far"
             )
             yield chunk
 

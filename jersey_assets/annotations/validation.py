@@ -32,6 +32,7 @@ from jersey_assets.annotations.results import Validation, read_validation
 from jersey_assets.annotations.rows import read_rows
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.schema import validated_schema
+from jersey_assets.text import shorten, shorten_path
 
 _FILES_COUNTED = 100
 
@@ -118,7 +119,8 @@ def _blame(
     for row in np.flatnonzero(faulty[codes]).tolist():
         reason, message = faults[int(codes[row])]
         path = str(paths[int(codes[row])])
-        ledger.set_aside(row, Fault(reason, f"{path}: {message}", "image", path))
+        what = f"{shorten_path(path)}: {message}"
+        ledger.set_aside(row, Fault(reason, what, "image", shorten(path)))
 
 
 def _shape_faults(probed: NDArray[np.void], rules: Rules) -> dict[int, tuple[str, str]]:

@@ -34,7 +34,7 @@ from jersey_assets.annotations.files import (
     real_root,
     signature,
 )
-from jersey_assets.text import shorten_path
+from jersey_assets.text import count, shorten_path
 
 if TYPE_CHECKING:
     from jersey_assets.storage.mirror import Mirror
@@ -175,10 +175,9 @@ class Watch:
         self._readings = readings
         if unread:
             raise NotSeenError(
-                f"{len(unread)} of {len(files)} annotation files are still to be read, "
-                f"{self._budget:,} bytes at a time; the first is "
-                f"{shorten_path(unread[0])} "
-                f"({_size(base, unread[0]):,} bytes)"
+                f"{len(unread):,} of {count(len(files), 'annotation file')} still to "
+                f"be read, {self._budget:,} bytes at a time; the first is "
+                f"{shorten_path(unread[0])} ({_size(base, unread[0]):,} bytes)"
             )
         size = sum(
             readings[file.real].length for file in files if file.real in readings

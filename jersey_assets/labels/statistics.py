@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,17 @@ import pandas as pd
 
 from jersey_assets.annotations.files import read_validated
 from jersey_assets.annotations.images import decode_crop
+from jersey_assets.text import shorten
 
 # Means over this many crops are steady to the third digit.
 MAX_SAMPLED_CROPS = 5_000
 _SHOWN_KEYS = 12
 _SHOWN_VALUES = 20
+# Of metadata that is no set of categories, what is counted before the rest is not.
+_KEYS_OF_A_ROW = 64
+_COUNTED_KEYS = 1_000
+_COUNTED_VALUES = 1_000
+_OTHER = "(other)"
 
 
 def dataset_statistics(root: Path, table: pd.DataFrame) -> dict[str, Any]:
@@ -100,15 +108,24 @@ def _channel_statistics(
 
 
 def _metadata_distributions(column: pd.Series[str]) -> dict[str, dict[str, int]]:
-    """Counts the values of each metadata key; long tails are summed as `(other)`."""
-    rows = pd.DataFrame([json.loads(text) for text in column.dropna()])
+    """Counts the values of each metadata key, both cut where they are long.
+
+    Long tails are summed as `(other)`; of very many keys some are counted.
+    """
+    counted: dict[str, Counter[str]] = {}
+    for text in column.dropna():
+        for key, value in islice(json.loads(text).items(), _KEYS_OF_A_ROW):
+            name, shown = shorten(key), shorten(str(value))
+            if value is None or (name not in counted and len(counted) >= _COUNTED_KEYS):
+                continue
+            values = counted.setdefault(name, Counter())
+            if shown not in values and len(values) >= _COUNTED_VALUES:
+                shown = _OTHER
+            values[shown] += 1
     found = {}
-    for key in sorted(map(str, rows.columns))[:_SHOWN_KEYS]:
-        counts = rows[key].dropna().astype(str).value_counts()
-        shown = {
-            str(value): int(count) for value, count in counts[:_SHOWN_VALUES].items()
-        }
-        if len(counts) > _SHOWN_VALUES:
-            shown["(other)"] = int(counts[_SHOWN_VALUES:].sum())
-        found[key] = shown
+    for key in sorted(counted)[:_SHOWN_KEYS]:
+        rest = counted[key].pop(_OTHER, 0)
+        ordered = counted[key].most_common()
+        rest += sum(number for _, number in ordered[_SHOWN_VALUES:])
+        found[key] = dict(ordered[:_SHOWN_VALUES]) | ({_OTHER: rest} if rest else {})
     return found
