@@ -100,6 +100,7 @@ root = sys.argv[1]
 
 from jersey_assets.annotations.validation import validate
 from jersey_assets.annotations.rules import Rules
+from jersey_assets.annotations import files
 import pandera.backends.pandas.register  # what pandera imports on first use
 
 validate(Path(sys.argv[2]), Rules())  # another dataset: all lazy imports happen here
