@@ -4,7 +4,7 @@ Everything of this room that touches the disk goes through here. A path is resol
 first and opened after, component by component and without following links, so that
 nothing outside the root is opened even while someone swaps links underneath; whatever
 is not a regular file (FIFO, socket, device, folder) is refused before it is opened.
-Imports the standard library only: a sensor calls `fingerprint` on every tick.
+Needs the standard library only: a sensor calls `fingerprint` on every tick.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,9 +215,9 @@ def read_file(root: Path, relative: str, limit: int | None = None) -> bytes:
         finally:
             os.close(folder)
     except PathError as error:
-        raise PathError(error.reason, f"{shorten_path(relative)}: {error}") from error
+        raise PathError(error.reason, f"{relative}: {error}") from error
     except OSError as error:
-        raise path_error(error, shorten_path(relative)) from error
+        raise path_error(error, relative) from error
 
 
 def read_validated(root: Path, relative: str, sha256: str) -> bytes:
@@ -234,7 +234,7 @@ def read_validated(root: Path, relative: str, sha256: str) -> bytes:
     data = read_file(root, relative)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise AnnotationError(
-            f"{shorten_path(str(root / relative))}: changed since it was validated; "
+            f"{root / relative}: changed since it was validated; "
             "materialize validated_annotations again"
         )
     return data
@@ -282,11 +282,12 @@ def path_error(error: OSError, where: str = "") -> PathError:
 
 
 def list_annotation_files(root: Path) -> list[AnnotationFile]:
-    """Find every `*.jsonl` below the splits' folders, at any depth.
+    """Find every `*.jsonl` below the splits' folders, up to `MAX_DEPTH` deep.
 
-    Links are followed where they stay inside the root. A file is read once: under its
-    own name, or under the first link to it where it has none. What is not read is
-    listed too, with its reason. Nothing but folders is opened.
+    Links are followed where they stay inside the root, after everything was found that
+    lies in the splits' folders themselves: what a link leads to is listed once, and
+    where it lies decides its split. A link to annotations that are listed already, and
+    whatever cannot be read, is listed with its reason. Nothing but folders is opened.
 
     Returns:
         Files ordered by split (train, valid, test), then by path.
@@ -294,99 +295,171 @@ def list_annotation_files(root: Path) -> list[AnnotationFile]:
     Raises:
         AnnotationError: the root is missing or not a folder.
     """
-    base = real_root(root)
-    found: list[AnnotationFile] = []
-    for name, split in SPLIT_FOLDERS.items():
-        if os.path.lexists(os.path.join(base, name)):
-            found.extend(_walk(base, split, name))
-    found.sort(key=lambda file: (SPLITS.index(file.split), file.path))
-    return _each_once(found)
+    walk = _Walk(real_root(root))
+    return sorted(walk.files(), key=lambda file: (SPLITS.index(file.split), file.path))
 
 
-def _each_once(found: Sequence[AnnotationFile]) -> list[AnnotationFile]:
-    """Give a reason to those that only link to a file which another name has."""
-    named: dict[str, AnnotationFile] = {}
-    for file in found:
-        if not file.reason and (file.real not in named or file.path == file.real):
-            named[file.real] = file
-    return [
-        file
-        if file.reason or named[file.real] is file
-        else AnnotationFile(
-            file.split,
-            file.path,
-            reason="file.linked",
-            message="a link leads to it from here, and it is read as "
-            f"{shorten_path(named[file.real].path)}; remove the link",
-        )
-        for file in found
-    ]
+@dataclass(frozen=True)
+class _Link:
+    """A name that leads, inside the root, to what has another name of its own."""
+
+    split: str
+    path: str
+    real: str
+    mode: int
 
 
-def _walk(base: str, split: str, top: str) -> Iterator[AnnotationFile]:
-    """Look through one split's folder; each real folder once, so links cannot loop."""
-    seen: set[str] = set()
-    waiting = [top]
-    while waiting:
-        path = waiting.pop()
+class _Walk:
+    """One look through the splits' folders: real files and folders first, then links.
+
+    Each real file and folder is taken once, so that links cannot loop and the order in
+    which a disk lists names decides nothing.
+    """
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._found: list[AnnotationFile] = []
+        self._links: list[_Link] = []
+        self._again: list[_Link] = []
+        # Under which name each real path is taken; no link makes the root a split.
+        self._taken = {".": "."}
+
+    def files(self) -> list[AnnotationFile]:
+        """Return what lies there."""
+        for name, split in SPLIT_FOLDERS.items():
+            if os.path.islink(os.path.join(self._base, name)):
+                self._add_top_link(split, name)
+            elif os.path.lexists(os.path.join(self._base, name)):
+                self._look_through(split, name, name)
+        while self._links:
+            links, self._links = self._links, []
+            for link in sorted(
+                links,
+                key=lambda at: ("/" in at.path, SPLITS.index(at.split), at.path),
+            ):
+                self._follow_link(link)
+        return [*self._found, *self._told_again()]
+
+    def _add_top_link(self, split: str, name: str) -> None:
         try:
-            real = resolve(base, path)
-            if real in seen:
+            real = resolve(self._base, name)
+        except PathError as error:
+            self._found.append(_unusable(split, name, error))
+        else:
+            self._links.append(_Link(split, name, real, stat.S_IFDIR))
+
+    def _follow_link(self, link: _Link) -> None:
+        if link.real in self._taken:
+            self._again.append(link)
+        elif stat.S_ISDIR(link.mode):
+            self._look_through(link.split, link.path, link.real)
+        else:
+            split = SPLIT_FOLDERS.get(link.real.split("/", 1)[0], link.split)
+            self._add_file(split, link.path, link.real, link.mode)
+
+    def _look_through(self, split: str, top: str, real_top: str) -> None:
+        """Take all real files and folders from here on, and note the links."""
+        waiting = [(top, real_top)]
+        while waiting:
+            path, real = waiting.pop()
+            if real in self._taken:
+                self._again.append(_Link(split, path, real, stat.S_IFDIR))
                 continue
-            if max(path.count("/"), real.count("/")) > MAX_DEPTH:
-                raise PathError(
-                    "path.unreadable",
-                    f"folders nest deeper than {MAX_DEPTH} here and what lies below is "
-                    "not read; move it up, or out of the dataset",
-                )
-            seen.add(real)
-            folder = open_folder(base, real)
-        except (PathError, OSError) as error:
-            yield _unusable(split, path, error)
-            continue
+            self._taken[real] = path
+            try:
+                for entry in self._entries(path, real):
+                    child = f"{path}/{entry.name}", f"{real}/{entry.name}"
+                    if entry.is_symlink():
+                        self._add_link(split, *child)
+                        continue
+                    if entry.name.lower().endswith(".jsonl"):
+                        self._add_file(split, *child, _kind(entry))
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(child)
+            except (PathError, OSError, UnicodeEncodeError) as error:
+                self._found.append(_unusable(split, path, error))
+
+    def _entries(self, path: str, real: str) -> Iterator[os.DirEntry[str]]:
+        """List a folder; raises OSError, PathError and UnicodeEncodeError."""
+        f"{path}{real}".encode()
+        if max(path.count("/"), real.count("/")) > MAX_DEPTH:
+            raise PathError(
+                "path.unreadable",
+                f"folders nest deeper than {MAX_DEPTH} here and what lies below is "
+                "not read; move it up, or out of the dataset",
+            )
+        folder = open_folder(self._base, real)
         try:
             with os.scandir(folder) as entries:
-                for entry in entries:
-                    annotates = entry.name.lower().endswith(".jsonl")
-                    if not annotates and entry.is_file(follow_symlinks=False):
-                        continue
-                    child = f"{path}/{entry.name}"
-                    behind, mode = _follow(base, f"{real}/{entry.name}", entry)
-                    if annotates:
-                        yield _annotation_file(split, child, behind, mode)
-                    if stat.S_ISDIR(mode):
-                        waiting.append(child)
-        except OSError as error:
-            yield _unusable(split, path, error)
+                yield from entries
         finally:
             os.close(folder)
 
+    def _add_link(self, split: str, path: str, real: str) -> None:
+        annotates = path.lower().endswith(".jsonl")
+        try:
+            real = resolve(self._base, real)
+            mode = os.lstat(os.path.join(self._base, real)).st_mode
+        except (PathError, OSError):
+            mode = 0
+        if stat.S_ISDIR(mode) or (annotates and stat.S_ISREG(mode)):
+            self._links.append(_Link(split, path, real, mode))
+        if annotates and not stat.S_ISREG(mode):
+            self._found.append(_unusable(split, path, not_regular(mode)))
 
-def _follow(base: str, real: str, entry: os.DirEntry[str]) -> tuple[str, int]:
-    """Say what an entry really is: its real path and kind, no kind if it leads out."""
+    def _add_file(self, split: str, path: str, real: str, mode: int) -> None:
+        if real in self._taken:
+            self._again.append(_Link(split, path, real, mode))
+            return
+        try:
+            f"{path}{real}".encode()
+            if not stat.S_ISREG(mode):
+                raise not_regular(mode)
+        except (PathError, UnicodeEncodeError) as error:
+            self._found.append(_unusable(split, path, error))
+        else:
+            self._taken[real] = path
+            self._found.append(AnnotationFile(split, path, real))
+
+    def _told_again(self) -> Iterator[AnnotationFile]:
+        """Name the links to annotations that are listed already.
+
+        A link to a folder of images alone is worth no word.
+        """
+        holding = {"."}
+        for file in self._found:
+            parent = file.real or file.path
+            while parent and parent not in holding:
+                holding.add(parent)
+                parent = os.path.dirname(parent)
+        named = {file.path for file in self._found}
+        for link in self._again:
+            if link.real in holding and link.path not in named:
+                yield self._linked(link)
+
+    def _linked(self, link: _Link) -> AnnotationFile:
+        name = self._taken[link.real]
+        target = "the dataset's root" if name == "." else shorten_path(link.real)
+        also = "" if name == link.real else f" as {shorten_path(name)}"
+        return AnnotationFile(
+            link.split,
+            _readable(link.path),
+            reason="file.linked",
+            message=f"a link leads from here to {target}, which is read already{also}; "
+            "nothing is read through the link, delete it",
+        )
+
+
+def _kind(entry: os.DirEntry[str]) -> int:
+    """Return an entry's kind, asking the disk only where its folder does not say."""
     if entry.is_file(follow_symlinks=False):
-        return real, stat.S_IFREG
+        return stat.S_IFREG
     if entry.is_dir(follow_symlinks=False):
-        return real, stat.S_IFDIR
-    try:
-        real = resolve(base, real)
-        return real, os.lstat(os.path.join(base, real)).st_mode
-    except (PathError, OSError):
-        return real, 0
-
-
-def _annotation_file(split: str, path: str, real: str, mode: int) -> AnnotationFile:
-    try:
-        f"{path}{real}".encode()
-        if not stat.S_ISREG(mode):
-            raise not_regular(mode)
-    except (PathError, UnicodeEncodeError) as error:
-        return _unusable(split, path, error)
-    return AnnotationFile(split, path, real)
+        return stat.S_IFDIR
+    return entry.stat(follow_symlinks=False).st_mode
 
 
 def _unusable(split: str, path: str, error: Exception) -> AnnotationFile:
-    readable = os.fsencode(path).decode("utf-8", "backslashreplace")
     if isinstance(error, UnicodeEncodeError):
         error = PathError("path.unreadable", "its name is not UTF-8; rename it")
     elif isinstance(error, OSError):
@@ -394,7 +467,11 @@ def _unusable(split: str, path: str, error: Exception) -> AnnotationFile:
     assert isinstance(error, PathError)
     outside = error.reason in ("path.not_regular", "path.symlink_escape")
     reason = "file.not_regular" if outside else "file.unreadable"
-    return AnnotationFile(split, readable, reason=reason, message=str(error))
+    return AnnotationFile(split, _readable(path), reason=reason, message=str(error))
+
+
+def _readable(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def open_annotation_file(base: str, file: AnnotationFile) -> int:

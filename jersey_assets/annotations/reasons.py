@@ -61,7 +61,7 @@ REASONS: dict[str, str] = {
     "file.encoding": "the file is not UTF-8 JSONL at all",
     "file.not_regular": "the annotation file is no regular file of the dataset",
     "file.unreadable": "the annotation file or folder cannot be read",
-    "file.linked": "a link to an annotation file that is read under another name",
+    "file.linked": "a link to annotations that are read under another name",
     "dataset.no_train": "no train row is left",
     "dataset.no_valid": "no valid row is left",
     "dataset.single_class": "train has only one label",
