@@ -142,7 +142,6 @@ def test_short_deadlines_are_seen(code: str) -> None:
 def test_onnxruntime_sessions_come_from_one_place() -> None:
     maker = "Inference" + "Session"
     folders = [ROOT / name for name in ("jersey_assets", "benchmarks")]
-    folders.append(ROOT / "jersey_assets_tests")
     makers = [
         path.relative_to(ROOT).as_posix()
         for folder in folders
