@@ -70,10 +70,14 @@ def check(checkpoint: Checkpoint, folder: Path) -> None:
         {"model": "jerseynet", "image_size": 36},
         pytest.param({"model": "jerseynet", "image_size": 33}, marks=slow),
         pytest.param({"model": "jerseynet", "image_size": 96}, marks=slow),
-        pytest.param({"model": "resnet18"}, marks=slow),
-        pytest.param({"model": "resnet34", "stem": "imagenet"}, marks=slow),
+        pytest.param({"model": "resnet18", "image_size": 64}, marks=slow),
+        pytest.param(
+            {"model": "resnet34", "stem": "imagenet", "image_size": 64}, marks=slow
+        ),
         pytest.param({"model": "resnet50", "image_size": 48}, marks=slow),
-        pytest.param({"model": "resnet50", "stem": "imagenet"}, marks=slow),
+        pytest.param(
+            {"model": "resnet50", "stem": "imagenet", "image_size": 64}, marks=slow
+        ),
     ],
     ids=lambda settings: "-".join(str(value) for value in settings.values()),
 )
