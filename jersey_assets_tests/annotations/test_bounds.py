@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from jersey_assets.annotations.files import MAX_DEPTH, fingerprint
+from jersey_assets.annotations.files import MAX_DEPTH
 from jersey_assets.annotations.paths import MAX_BYTES
 from jersey_assets.annotations.watch import Watch
 from jersey_assets.labels.statistics import _metadata_distributions
 from jersey_assets_tests.annotations.conftest import (
     TRAIN_ROWS,
     Dataset,
-    assert_nothing_is_lost,
     found,
     row,
 )
@@ -122,38 +121,6 @@ def test_metadata_of_any_size_has_statistics_of_a_few_short_keys() -> None:
     assert counted["color"]["(other)"] == 11
     assert sum(counted["color"].values()) == 32
     assert max(map(len, counted["color"])) < 100
-
-
-def test_folders_nested_without_end_are_named_and_not_looked_into(
-    good: Dataset,
-) -> None:
-    folder = os.open(good.root / "train", os.O_RDONLY)
-    for depth in range(1, 1_201):
-        os.mkdir("d", dir_fd=folder)
-        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
-        os.close(folder)
-        folder = inner
-        if depth in (MAX_DEPTH, MAX_DEPTH + 1):
-            file = os.open("a.jsonl", os.O_WRONLY | os.O_CREAT, dir_fd=folder)
-            os.write(file, b'{"image": "../crops/none.png", "suffix": "7"}\n')
-            os.close(file)
-    os.close(folder)
-    first = "train" + "/d" * (MAX_DEPTH + 1)
-    validation = good.validate()
-    whole = validation.rejected[validation.rejected["line"] == 0]
-    assert list(zip(whole["file"], whole["reason"], strict=True)) == [
-        (first, "file.unreadable")
-    ]
-    assert "deeper than 64" in whole["message"].iloc[0]
-    assert "move it up" in whole["message"].iloc[0]
-    assert validation.summary["outcome"] == "reject"
-    assert ("train" + "/d" * MAX_DEPTH + "/a.jsonl", 1) in set(
-        zip(validation.rejected["file"], validation.rejected["line"], strict=True)
-    )
-    assert_nothing_is_lost(validation)
-    seen = Watch(good.root).look(deadline_s=60)
-    assert seen.fingerprint == fingerprint(good.root)
-    assert seen.fingerprint.digest == validation.summary["fingerprint"]
 
 
 def test_a_link_that_loops_is_told_and_no_row_is_read_twice(good: Dataset) -> None:
