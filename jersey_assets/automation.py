@@ -92,7 +92,8 @@ def new_annotations(
     no_use = runs.no_use(instance, read[0].dagster_run) if read else ""
     if not no_use and len(asked) >= retraining.attempts:
         no_use = (
-            f"{count(len(asked), 'run')} for these annotations failed, the last is "
+            f"{count(len(asked), 'run has', 'runs have')} failed for these "
+            "annotations, the last is "
             f"{asked[0].dagster_run.run_id[:8]}; find out why and start `retrain`"
         )
     if no_use:

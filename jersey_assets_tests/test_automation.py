@@ -285,7 +285,7 @@ def test_a_failed_run_is_asked_for_again_with_growing_waits_until_it_is_no_use(
         monkeypatch.setattr(retraining.time, "time", lambda later=later: later)
     sensor.end(sensor.tick()[0])
     assert sensor.check() is None
-    sensor.quiet("3 runs for these annotations have failed")
+    sensor.quiet("3 runs have failed for these annotations")
     assert sensor.check() is False
     assert sensor.severity() is dg.AssetCheckSeverity.ERROR
     events = sensor.instance.event_log_storage.get_asset_check_execution_history

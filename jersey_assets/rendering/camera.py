@@ -61,15 +61,18 @@ def _lift(light: Pixels) -> Pixels:
         return light
     low, high = _extremes(light)
     gain = max(_LEAST_SPAN / max(high - low, 1e-6), 1.0)
-    floor = min(max(low, 0.04), 0.96 - _LEAST_SPAN)
-    lifted: Pixels = (light - low) * gain + floor
+    # About each colour's own mean, held where neither end is lost.
+    mean = light.mean((0, 1))
+    lifted: Pixels = (light - mean) * gain + mean.clip(0.12, 0.88)
     return lifted
 
 
 def _extremes(light: Pixels) -> tuple[float, float]:
     """The darkest and the lightest of what a blur leaves, as grey."""
     grey = Image.fromarray(light.mean(-1).astype(np.float32))
-    coarse = np.asarray(grey.reduce(3 * SUPERSAMPLING))
+    block = 3 * SUPERSAMPLING
+    whole = (0, 0, grey.width // block * block, grey.height // block * block)
+    coarse = np.asarray(grey.crop(whole).reduce(block))
     return float(coarse.min()), float(coarse.max())
 
 
