@@ -95,7 +95,7 @@ home: $(READY)
 COMPILE = @$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
   --no-annotate --custom-compile-command "make lock" pyproject.toml
 
-lock:
+lock: $(READY)
 	$(COMPILE) --extra dev -o constraints.txt
 	$(COMPILE) --generate-hashes -c constraints.txt --extra s3 -o requirements.txt
 	$(COMPILE) --generate-hashes -c constraints.txt --extra dev -o requirements-dev.txt

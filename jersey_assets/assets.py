@@ -132,7 +132,7 @@ def annotations(
 @dg.asset(
     deps=["validated_annotations"],
     group_name=GROUP,
-    code_version=code_version("labels.mapping"),
+    code_version=code_version("labels.mapping", "labels.file"),
     kinds={"json"},
 )
 @within(OP_HOURS)

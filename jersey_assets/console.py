@@ -62,7 +62,11 @@ _LINE_WIDTH = 150
 @dg.logger(
     config_schema={
         "log_level": dg.Field(
-            str, default_value="INFO", description="level of the rooms' own lines"
+            dg.Enum(
+                "Level", [dg.EnumValue(name) for name in ("DEBUG", "INFO", "WARNING")]
+            ),
+            default_value="INFO",
+            description="least level of the lines shown between Dagster's events",
         )
     },
     description="Progress and a summary for a person at a terminal.",
@@ -70,7 +74,7 @@ _LINE_WIDTH = 150
 def console(context: dg.InitLoggerContext) -> logging.Logger:
     """Makes the logger of one run."""
     logger = logging.Logger("console", logging.DEBUG)
-    level = logging.getLevelNamesMapping()[context.logger_config["log_level"].upper()]
+    level = logging.getLevelNamesMapping()[context.logger_config["log_level"]]
     logger.addHandler(_handler_of_run(context.run_id, level))
     return logger
 

@@ -23,6 +23,8 @@ from jersey_assets.text import readable, shorten
 
 Place: TypeAlias = tuple[str, ...]
 
+_TEXT_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
 # Dagster announces its own successor commands and newer parts at each start.
 _QUIET = (
     "ignore:Function `asset_materialize_command`,ignore:Parameter `include_sources`"
@@ -107,7 +109,18 @@ def _read(file: Path, lines: dict[Place, str]) -> dict[str, Any]:
             f"{file}:1: run config has sections, such as `ops:` and `resources:`"
         )
     own: dict[Place, str] = {}
-    for place, number in _keys(node):
+    try:
+        keys = list(_keys(node))
+    except RecursionError as error:
+        raise ConfigError(
+            f"{file}:1: an alias stands for what it is part of"
+        ) from error
+    for place, number, is_text in keys:
+        if not is_text:
+            name = readable(shorten(place[-1]))
+            raise ConfigError(
+                f"{file}:{number}: names in run config are text; write '{name}'"
+            )
         if place in own:
             name = readable(shorten(place[-1]))
             raise ConfigError(
@@ -119,11 +132,12 @@ def _read(file: Path, lines: dict[Place, str]) -> dict[str, Any]:
     return content
 
 
-def _keys(node: yaml.Node, place: Place = ()) -> Iterator[tuple[Place, int]]:
+def _keys(node: yaml.Node, place: Place = ()) -> Iterator[tuple[Place, int, bool]]:
+    """Every key with its line, and whether it is text."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*place, str(key.value))
-            yield below, key.start_mark.line + 1
+            yield below, key.start_mark.line + 1, key.tag in _TEXT_KEYS
             yield from _keys(value, below)
 
 

@@ -113,8 +113,8 @@ def tell_answers_again(instance: dg.DagsterInstance, run_id: str) -> int:
         assert event.dagster_event is not None
         key = event.dagster_event.asset_check_planned_data.asset_check_key
         history = instance.event_log_storage.get_asset_check_execution_history
-        (newest,) = history(key, limit=1)
-        if newest.run_id != run_id or newest.status in ANSWERED:
+        newest = next(iter(history(key, limit=1)), None)
+        if newest is None or newest.run_id != run_id or newest.status in ANSWERED:
             continue
         for record in history(key, limit=1, status=set(ANSWERED)):
             if (said := record.evaluation) is not None:

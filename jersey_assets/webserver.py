@@ -212,7 +212,12 @@ def _tell_runs(instance: DagsterInstance, where: str) -> None:
     known = {run.run_id: run.status for run in instance.get_runs(limit=20)}
     pause = threading.Event()
     while not pause.wait(_LOOK_AT_RUNS_S):
-        for run in reversed(instance.get_runs(limit=20)):
+        try:
+            runs = instance.get_runs(limit=20)
+        except Exception as error:  # a busy database; the next look may go well
+            print(f"webserver: cannot look at the runs: {error}", file=sys.stderr)
+            continue
+        for run in reversed(runs):
             if known.get(run.run_id) is not run.status:
                 known[run.run_id] = run.status
                 state = run.status.value.lower().replace("_", " ")

@@ -52,6 +52,13 @@ def refused(*files: Path) -> list[str]:
             "`noize` is not a knob of trained_checkpoint augmentation; did you mean "
             "`noise`?",
         ),
+        ("1: x", 1, "names in run config are text; write '1'"),
+        ("ops: &all\n  trained_checkpoint: *all", 1, "stands for what it is part of"),
+        (
+            "loggers:\n  console:\n    config:\n      log_level: LOUD",
+            4,
+            "choose one of DEBUG, INFO, WARNING",
+        ),
         (KNOBS + "epochs: 900000", 4, "`epochs` is 900000; it must be at least 1 and"),
         (KNOBS + "epochs: many", 4, 'is the text "many"; it must be a whole number'),
         (KNOBS + "learning_rate: 2e-3", 4, "it must be a number: write 0.002"),
@@ -154,7 +161,7 @@ def checkout(tmp_path: Path, rendered: Path) -> Path:
     """What make needs of this project, and a dataset, in folders with spaces."""
     folder = tmp_path / "my checkout"
     shutil.copytree(ROOT / "presets", folder / "presets")
-    for name in ("Makefile", "dagster.yaml", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "dagster.yaml", "pyproject.toml", "requirements-dev.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(rendered, folder / "My Data" / "it's")
     return folder

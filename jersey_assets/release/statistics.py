@@ -17,7 +17,10 @@ def mcnemar(lost: int, won: int) -> float:
         won: crops that only this one reads.
     """
     differing = lost + won
-    ways = sum(math.comb(differing, k) for k in range(lost, differing + 1))
+    ways, term = 0, math.comb(differing, lost)
+    for k in range(lost, differing + 1):
+        ways += term
+        term = term * (differing - k) // (k + 1)
     return float(ways / 2**differing)
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import repeat
 from pathlib import Path
 
 from jersey_assets.storage.files import cache_folder, replace_file
@@ -24,6 +25,8 @@ from jersey_assets.storage.files import cache_folder, replace_file
 _PACKAGE = Path(__file__).parents[1]
 # Libraries whose distribution has another name than their module.
 _DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+# Libraries that another one works with, and no code of ours names.
+_BEHIND = {"onnx": ("onnxscript",)}
 _STANDARD = frozenset({"__future__", *sys.stdlib_module_names})
 
 
@@ -37,11 +40,11 @@ class _Module:
 
 
 @cache
-def code_version(module: str, package: Path = _PACKAGE) -> str:
+def code_version(*makers: str, package: Path = _PACKAGE) -> str:
     """Digests the code and the libraries that an artifact's content comes from.
 
     Args:
-        module: the module that makes the content, below the package: `training.fit`.
+        makers: the modules that make the content, below the package: `training.fit`.
         package: the folder of the package.
 
     Returns:
@@ -52,7 +55,7 @@ def code_version(module: str, package: Path = _PACKAGE) -> str:
     """
     modules = _read_package(package)
     found: dict[str, _Module] = {}
-    queue = [f"{package.name}.{module}"]
+    queue = [f"{package.name}.{maker}" for maker in makers]
     while queue:
         name = queue.pop()
         if name in found or name.split(".")[1:2] == ["plots"]:
@@ -65,7 +68,8 @@ def code_version(module: str, package: Path = _PACKAGE) -> str:
     # Sorted by content: a file that moves as it is leaves the version as it was.
     for own in sorted({module.digest for module in found.values()}):
         digest.update(own.encode())
-    for library in sorted({name for m in found.values() for name in m.libraries}):
+    libraries = {name for module in found.values() for name in module.libraries}
+    for library in sorted(libraries.union(*map(_BEHIND.get, libraries, repeat(())))):
         distribution = _DISTRIBUTIONS.get(library, library)
         digest.update(f"{library}=={version(distribution)}\0".encode())
     return digest.hexdigest()[:12]
@@ -82,7 +86,11 @@ def _read_package(package: Path) -> dict[str, _Module]:
         ".".join([package.name, *_dotted(file.relative_to(package))]): file.read_bytes()
         for file in sorted(package.rglob("*.py"))
     }
-    everything = b"\0".join([name.encode() + b"\0" + sources[name] for name in sources])
+    templates = {file.name: file.read_bytes() for file in package.rglob("*.jinja")}
+    read = sorted((sources | templates).items())
+    everything = b"\0".join(
+        part for name, data in read for part in (bytes(name, "utf-8"), data)
+    )
     key = hashlib.sha256(Path(__file__).read_bytes() + everything).hexdigest()
     name = hashlib.sha256(bytes(package)).hexdigest()[:16]
     # Without a home, or on a full disk, it is read anew.
@@ -91,7 +99,9 @@ def _read_package(package: Path) -> dict[str, _Module]:
         if kept["key"] == key:
             return {name: _Module(**read) for name, read in kept["modules"].items()}
     modules = {
-        name: _Reader(package.name, sources.keys()).read_module(source)
+        name: _Reader(package.name, sources.keys()).read_module(
+            source, *(templates[t] for t in sorted(templates) if t.encode() in source)
+        )
         for name, source in sources.items()
     }
     with suppress(OSError, RuntimeError):
@@ -110,7 +120,7 @@ class _Reader:
     """Writes a syntax tree down without what does not run, and notes its imports.
 
     Imports are noted apart and sorted, since they stand in the order of the names of
-    the files, and a file of ours may be renamed.
+    the files, and a file of ours may move.
     """
 
     def __init__(self, package: str, modules: Collection[str]) -> None:
@@ -121,10 +131,11 @@ class _Reader:
         self._modules: set[str] = set()
         self._libraries: set[str] = set()
 
-    def read_module(self, source: bytes) -> _Module:
+    def read_module(self, source: bytes, *templates: bytes) -> _Module:
+        """Reads a module and the page templates that it names."""
         self._read(ast.parse(source))
         text = "\0".join([*self._parts, *sorted(self._imported)])
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256(b"\0".join([text.encode(), *templates])).hexdigest()
         return _Module(digest, sorted(self._modules), sorted(self._libraries))
 
     def _read(self, node: ast.AST) -> None:
@@ -137,7 +148,8 @@ class _Reader:
             module = node.module or ""
             ours = self._note(module, [alias.name for alias in node.names])
             self._imported.extend(
-                f"{'' if ours else module}:{alias.name} as {alias.asname}"
+                f"{module.split('.')[-1] if ours else module}:{alias.name} as "
+                f"{alias.asname}"
                 for alias in node.names
             )
             return

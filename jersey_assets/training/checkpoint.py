@@ -18,11 +18,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from jersey_assets.storage.files import space_told
+from jersey_assets.storage.files import read_regular, space_told
 from jersey_assets.text import count
 from jersey_assets.training.crops import three_channels
 from jersey_assets.training.model import build_model
 from jersey_assets.training.recipe import Recipe
+
+_MOST_BYTES = 16 * 1024**3
 
 
 class CheckpointError(ValueError):
@@ -115,7 +117,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: the file cannot be read safely or lacks a part.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     try:

@@ -69,11 +69,12 @@ def _compare(
             for step in range(BLOCK):
                 spent.append((yield count))
                 others = [t for other, t in counted.items() if t and other != count]
+                if not step:
+                    continue
                 if others and spent[-1] > HOPELESS * min(map(fmean, others)):
                     del counted[count]
                     break
-                if step:
-                    counted[count].append(spent[-1])
+                counted[count].append(spent[-1])
     times = {count: fmean(seconds) for count, seconds in counted.items()}
     return times, sum(spent) - len(spent) * min(times.values())
 

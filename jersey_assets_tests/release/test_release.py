@@ -508,3 +508,9 @@ def test_a_handful_of_crops_is_no_proof(
     assert not any(verdict.passed for verdict in verdicts)
     told = decision_of(verdicts, release, release)
     assert f"not published, {release.version} stays: 40 crops" in told
+
+
+def test_the_exact_test_ends_on_a_hundred_thousand_crops() -> None:
+    assert mcnemar(50_000, 50_000) == pytest.approx(0.5, abs=0.01)
+    assert mcnemar(49_000, 51_000) > 0.999
+    assert mcnemar(51_000, 49_000) < 1e-9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -58,3 +59,10 @@ def test_weights_of_another_network_are_refused(training: Training) -> None:
     fewer = replace(training.checkpoint, labels=training.checkpoint.labels[:-1])
     with pytest.raises(CheckpointError, match="do not fit"):
         fewer.build_model()
+
+
+def test_a_checkpoint_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "model.ckpt"
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=r"model\.ckpt: not a regular file"):
+        load_checkpoint(path)

@@ -47,6 +47,19 @@ def test_the_faster_number_is_used_and_comparing_costs_little(times: Times) -> N
     assert steps > 0.95 * 600 / min(times.values())
 
 
+def test_what_a_change_of_threads_costs_does_not_decide() -> None:
+    last: list[int] = [0]
+
+    def step_s(now: float, count: int) -> float:
+        changed, last[0] = last[0] != count, count
+        return QUIET[count] + (0.5 if changed else 0.0)
+
+    machine = Machine(step_s)
+    machine.train([1, 2], 600)
+    later = [count for now, count in machine.used if now > 300]
+    assert later.count(2) > 0.9 * len(later)
+
+
 def test_when_the_machine_gets_loud_and_quiet_again_the_number_follows() -> None:
     def step_s(now: float, count: int) -> float:
         return (LOUD if 300 < now < 900 else QUIET)[count]
