@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
 import pytest
@@ -14,10 +15,9 @@ import torch
 
 from jersey_assets.export.contract import check_model, judge_model
 from jersey_assets.export.questions import questions
-from jersey_assets.export.sandbox import observe
+from jersey_assets.export.sandbox import Observation, observe
 from jersey_assets.labels.file import LabelsFile
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.verdict import Verdict
 from jersey_assets_tests.export.broken import BROKEN
 from jersey_assets_tests.export.conftest import LABELS
 from jersey_assets_tests.export.good import GOOD
@@ -29,6 +29,8 @@ NAMES = [
     "weights_match_checkpoint",
     "labels_match_class_mapping",
 ]
+
+Asked: TypeAlias = dict[str, tuple[Path, Future[Observation]]]
 
 
 def test_an_exported_checkpoint_keeps_every_promise(
@@ -102,8 +104,8 @@ def found(
     small: Checkpoint,
     small_bytes: bytes,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, Future[dict[str, Verdict]]]]:
-    """What the contract says, or will say, of each broken model that is asked about."""
+) -> Iterator[Asked]:
+    """What each broken model that is asked about answers, or will answer."""
     asked = [
         item.callspec.params["name"]
         for item in request.session.items
@@ -118,18 +120,10 @@ def found(
         if case.sidecar is not None:
             (folder / "labels_mapping.json").write_text(case.sidecar)
 
-    def check(name: str, folder: Path) -> dict[str, Verdict]:
-        verdicts = check_model(
-            folder / "model.onnx",
-            small,
-            None if (labels := BROKEN[name].labels) is None else LabelsFile(labels),
-        )
-        return {verdict.name: verdict for verdict in verdicts}
-
     # Most of the time goes into the children: two at once on two cores.
     with ThreadPoolExecutor(2) as pool:
         yield {
-            name: pool.submit(check, name, folder)
+            name: (folder / "model.onnx", pool.submit(observe, folder / "model.onnx"))
             for name, folder in zip(asked, folders, strict=True)
         }
         pool.shutdown(cancel_futures=True)
@@ -137,9 +131,13 @@ def found(
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_model_breaks_its_promise(
-    name: str, found: dict[str, Future[dict[str, Verdict]]]
+    name: str, found: Asked, small: Checkpoint
 ) -> None:
-    case, verdicts = BROKEN[name], found[name].result()
+    case = BROKEN[name]
+    path, answers = found[name]
+    mapping = None if case.labels is None else LabelsFile(case.labels)
+    judged = judge_model(path, answers.result(), small, mapping)
+    verdicts = {verdict.name: verdict for verdict in judged}
     assert not verdicts[case.breaks].passed
     assert case.says in verdicts[case.breaks].message
     kept = {n for n, verdict in verdicts.items() if verdict.passed}

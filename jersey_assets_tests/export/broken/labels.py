@@ -110,7 +110,7 @@ def another_class_mapping(model):
     return model
 
 
-@broken(MAPPING, "differ from the class mapping", *REST, labels={**TRUE, "5": 11})
+@broken(MAPPING, "differs from the class mapping", *REST, labels={**TRUE, "5": 11})
 def a_class_mapping_with_more_classes(model):
     return model
 
