@@ -416,7 +416,9 @@ LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "made-up"])
 def test_another_page_may_link_here_and_nothing_else(page: Page, site: str) -> None:
     from_there = {"Sec-Fetch-Site": site}
-    assert page.send("GET", "/", headers=from_there | LINK).status == 200
+    assert (
+        page.send("GET", webserver.FIRST_PAGE, headers=from_there | LINK).status == 200
+    )
     for method, target, more in (
         ("GET", "/", {}),
         ("GET", "/", {**LINK, "Sec-Fetch-Dest": "iframe"}),
