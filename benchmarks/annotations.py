@@ -115,7 +115,8 @@ def read_rows(root: Path) -> Callable[[], object]:
     import pandas as pd
     import pyarrow as pa
 
-    from jersey_assets.annotations import judgement, ledger, rows, tables
+    from jersey_assets.annotations.judge import judgement, ledger, tables
+    from jersey_assets.annotations.lines import rows
     from jersey_assets.annotations.progress import Progress
     from jersey_assets.annotations.rules import Rules
     from jersey_assets.annotations.schema import validated_schema
@@ -164,7 +165,7 @@ def decode_all(root: Path) -> Callable[[], object]:
 def validate(root: Path) -> Callable[[], object]:
     """Ours: a whole validation, with the cache beside the dataset."""
     from jersey_assets.annotations.rules import Rules
-    from jersey_assets.annotations.validation import validate as judge
+    from jersey_assets.annotations.validate import validate as judge
 
     return lambda: judge(root, Rules(), cache=root.with_suffix(".cache"))
 

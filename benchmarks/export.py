@@ -27,19 +27,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from jersey_assets.export.file_metadata import Provenance
+from jersey_assets.export.int8 import CALIBRATION_CROPS, compare_int8, quantize
 from jersey_assets.export.latency import interleaved_seconds, torch_threads
-from jersey_assets.export.metadata import Provenance
 from jersey_assets.export.onnx_model import export_onnx
-from jersey_assets.export.quantize import CALIBRATION_CROPS, compare_int8, quantize
 from jersey_assets.export.runtimes import (
     Scorer,
     onnx_scorer,
     torch_scorer,
 )
-from jersey_assets.export.session import open_session
+from jersey_assets.reader.session import open_session
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
-from jersey_assets.training.crops import Crops, evaluation_split, load_crops
-from jersey_assets.training.model import build_model
+from jersey_assets.training.data.crops import Crops, evaluation_split, load_crops
+from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def report(size: int, times: Mapping[str, list[float]]) -> None:
 def bench_accuracy(path: Path, root: Path) -> None:
     """Print what int8 changes on the evaluation split of a dataset."""
     from jersey_assets.annotations.rules import Rules
-    from jersey_assets.annotations.validation import validate
+    from jersey_assets.annotations.validate import validate
 
     checkpoint = load_checkpoint(path)
     rows = validate(root, Rules(conflict_policy="prefer_number")).validated

@@ -28,10 +28,10 @@ def die() -> None:
 
 
 def _at_step(act: Callable[[], None]) -> None:
-    from jersey_assets.training import keeping
+    from jersey_assets.training.callbacks import saving
     from jersey_assets.training.module import TrainingModule
 
-    keeping.SAVE_EVERY_S = 0.0
+    saving.SAVE_EVERY_S = 0.0
     step = TrainingModule.training_step
 
     def acting(module: TrainingModule, batch: Any, index: int) -> Any:
@@ -55,9 +55,9 @@ def _stand_still() -> None:
 def _half_a_checkpoint() -> None:
     import lightning.pytorch as pl
 
-    from jersey_assets.training import keeping
+    from jersey_assets.training.callbacks import saving
 
-    keeping.SAVE_EVERY_S = 0.0
+    saving.SAVE_EVERY_S = 0.0
     save = pl.Trainer.save_checkpoint
     saves: list[Path] = []
 
@@ -109,7 +109,9 @@ def _after_listing(act: Callable[[Path], None]) -> Callable[[], None]:
     """Acts on train's JSONL file when all files are listed and none is opened."""
 
     def arrange() -> None:
-        from jersey_assets.annotations import files, stream, validation
+        from jersey_assets.annotations import validate
+        from jersey_assets.annotations.disk import files
+        from jersey_assets.annotations.lines import stream
 
         listed = files.list_annotation_files
 
@@ -118,7 +120,7 @@ def _after_listing(act: Callable[[Path], None]) -> Callable[[], None]:
             act(Path(root) / "train" / "annotations.jsonl")
             return found
 
-        for module in (files, stream, validation):
+        for module in (files, stream, validate):
             if hasattr(module, "list_annotation_files"):
                 module.list_annotation_files = listing  # type: ignore[attr-defined]
 
@@ -135,7 +137,7 @@ def _swap_for_link(file: Path) -> None:
 
 
 def _crop_removed() -> None:
-    from jersey_assets.training import crops
+    from jersey_assets.training.data import crops
 
     load = crops.load_crops
 

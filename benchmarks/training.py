@@ -43,23 +43,23 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 from jersey_assets.labels.filling import Filling, draw_missing
 from jersey_assets.labels.mapping import class_mapping
 from jersey_assets.labels.statistics import dataset_statistics
 from jersey_assets.plots.png import save_png
 from jersey_assets.rendering.dataset import render_dataset
-from jersey_assets.training.crops import (
+from jersey_assets.training.callbacks.ema import ExponentialMovingAverage
+from jersey_assets.training.data.crops import (
     Crops,
     load_crops,
     load_drawn,
     natural_size,
     normalize,
 )
-from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.fit import Training, fit
-from jersey_assets.training.model import build_model
+from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
 
 ROUNDS = 3

@@ -18,7 +18,7 @@ from jersey_assets.text import count, readable, shorten
 from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
-    from jersey_assets.release.history import Withdrawals
+    from jersey_assets.release.releases import Withdrawals
     from jersey_assets.storage.store import Artifact
 
 # What a command imports beside this package, as pip calls it; with the name to import
@@ -152,10 +152,10 @@ def _parser() -> argparse.ArgumentParser:
 def _validate(options: argparse.Namespace) -> int:
     import pandas as pd
 
-    from jersey_assets.annotations.promises import verdicts
-    from jersey_assets.annotations.results import place
+    from jersey_assets.annotations.checks import verdicts
+    from jersey_assets.annotations.result import place
     from jersey_assets.annotations.rules import Rules
-    from jersey_assets.annotations.validation import validate
+    from jersey_assets.annotations.validate import validate
 
     rules = Rules(
         label_pattern=options.label_pattern,
@@ -186,8 +186,8 @@ def _validate(options: argparse.Namespace) -> int:
 def _check_onnx(options: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
-    from jersey_assets.export.contract import judge_model
-    from jersey_assets.export.sandbox import observe
+    from jersey_assets.export.contract.promises import judge_model
+    from jersey_assets.export.contract.sandbox import observe
     from jersey_assets.labels.file import read_labels
 
     labels = read_labels(options.labels) if options.labels else None
@@ -221,7 +221,7 @@ def _check_onnx(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from jersey_assets.export.predict import Predictor, Unread
+    from jersey_assets.reader.predictor import Predictor, Unread
 
     failed = False
     for answer in Predictor(options.model).predict(options.images):
@@ -286,7 +286,7 @@ def _adopt(options: argparse.Namespace) -> int:
 
 
 def _releases(options: argparse.Namespace) -> int:
-    from jersey_assets.release.history import RELEASE, roll_back, withdrawals
+    from jersey_assets.release.releases import RELEASE, roll_back, withdrawals
     from jersey_assets.storage.store import Store
 
     store = Store(options.artifacts)
@@ -307,8 +307,8 @@ def _releases(options: argparse.Namespace) -> int:
 
 
 def _describe_release(release: Artifact, withdrawn: Withdrawals) -> str:
-    from jersey_assets.release.history import weights_of
-    from jersey_assets.release.statistics import wilson
+    from jersey_assets.release.releases import weights_of
+    from jersey_assets.release.significance import wilson
 
     report = release.json("evaluation_report.json")
     low, high = wilson(round(report["top1"] * report["images"]), report["images"])

@@ -9,11 +9,12 @@ import dagster as dg
 with warnings.catch_warnings():
     # Dagster announces every use of its newer parts at each load.
     warnings.simplefilter("ignore", dg.BetaWarning)
-    from jersey_assets import assets, automation, checks
+    from jersey_assets.graph import assets, checks
+    from jersey_assets.operations import automation
 
-from jersey_assets.console import console
-from jersey_assets.executor import in_process
-from jersey_assets.resources import Artifacts, Dataset, Retraining
+from jersey_assets.graph.resources import Artifacts, Dataset, Retraining
+from jersey_assets.operations.console import console
+from jersey_assets.runs.executor import in_process
 
 defs = dg.Definitions(
     assets=assets.ASSETS,

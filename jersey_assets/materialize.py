@@ -80,7 +80,7 @@ def read_run_config(files: Sequence[Path]) -> dict[str, Any]:
     for file in files:
         _merge(config, _read(file, lines))
     from jersey_assets.definitions import defs
-    from jersey_assets.run_config import faults
+    from jersey_assets.graph.config import faults
 
     if found := faults(defs, config):
         raise ConfigError(

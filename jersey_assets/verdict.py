@@ -1,6 +1,6 @@
 """The answer that every promise of every room gives: kept or broken, and why.
 
-A leaf that all rooms share; `checks.py` turns verdicts into Dagster's check results
+A leaf that all rooms share; the graph turns verdicts into Dagster's check results
 and `cli.py` prints them, so a promise reads the same in the UI and in a terminal.
 """
 

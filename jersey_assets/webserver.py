@@ -1,6 +1,6 @@
 """Dagster's web page behind the guard, with the daemon beside it.
 
-    python -m jersey_assets.webserver [--host 127.0.0.1] [--port 3000] [--daemon]
+    python -m jersey_assets.webserver [--host HOST] [--port PORT] [--daemon]
 
 Dagster's webserver runs in this process and listens nowhere else, so nothing goes round
 the guard. `JERSEY_UI_PASSWORD` asks for a password, `JERSEY_UI_HOSTS` names further
@@ -42,8 +42,9 @@ from dagster_webserver.cli import (
     DEFAULT_POOL_RECYCLE,
 )
 
-from jersey_assets.connections import MOST_HEADER_BYTES, LimitedProtocol
-from jersey_assets.guard import (
+from jersey_assets.materialize import read_run_config
+from jersey_assets.operations.connections import MOST_HEADER_BYTES, LimitedProtocol
+from jersey_assets.operations.guard import (
     LOOPBACK_NAMES,
     MOST_BODY_BYTES,
     Application,
@@ -52,7 +53,6 @@ from jersey_assets.guard import (
     Scope,
     Send,
 )
-from jersey_assets.materialize import read_run_config
 
 FIRST_PAGE = "/asset-groups"
 _DEFINITIONS, _LOCATION = "jersey_assets.definitions", "jersey_assets"

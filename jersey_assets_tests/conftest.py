@@ -13,10 +13,10 @@ import fsspec
 import pytest
 from hypothesis import HealthCheck, settings
 
-from jersey_assets.assets import ASSETS
-from jersey_assets.checks import CHECKS
+from jersey_assets.graph.assets import ASSETS
+from jersey_assets.graph.checks import CHECKS
+from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.rendering.dataset import render_dataset
-from jersey_assets.resources import Artifacts, Dataset
 from jersey_assets.storage.owner import DatasetRoot, adopt
 from jersey_assets.storage.store import Store
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import dagster as dg
 
-from jersey_assets import assets
-from jersey_assets.resources import Artifacts, Dataset
+from jersey_assets.graph import assets
+from jersey_assets.graph.resources import Artifacts, Dataset
 
 RECIPE = {
     "image_size": 32,

@@ -148,4 +148,4 @@ def test_onnxruntime_sessions_come_from_one_place() -> None:
         for path in folder.rglob("*.py")
         if maker in path.read_text("utf-8")
     ]
-    assert makers == ["jersey_assets/export/session.py"]
+    assert makers == ["jersey_assets/reader/session.py"]

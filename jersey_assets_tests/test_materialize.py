@@ -16,9 +16,9 @@ import yaml
 from dagster._core.test_utils import create_run_for_test
 
 from jersey_assets.definitions import defs
-from jersey_assets.liveness import tie
+from jersey_assets.graph.config import Settings
 from jersey_assets.materialize import ConfigError, read_run_config
-from jersey_assets.run_config import Settings
+from jersey_assets.runs.liveness import tie
 from jersey_assets_tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[1]

@@ -21,9 +21,10 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from jersey_assets import connections, webserver
-from jersey_assets.connections import MOST_OF_ONE_CLIENT, LimitedProtocol
-from jersey_assets.guard import Receive, Scope, Send
+from jersey_assets import webserver
+from jersey_assets.operations import connections
+from jersey_assets.operations.connections import MOST_OF_ONE_CLIENT, LimitedProtocol
+from jersey_assets.operations.guard import Receive, Scope, Send
 from jersey_assets_tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +112,14 @@ def start(
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
     process = subprocess.Popen(
-        [sys.executable, "-m", "jersey_assets.webserver", "--port", "0", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "jersey_assets.webserver",
+            "--port",
+            "0",
+            *arguments,
+        ],
         cwd=ROOT,
         env={**os.environ, "DAGSTER_HOME": str(home), **environment},
         stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ from torch import nn
 from torch.fx import GraphModule
 from torch.fx.experimental.optimization import fuse
 
-from jersey_assets.training.model import SpelledLinear
+from jersey_assets.training.network.architectures import SpelledLinear
 
 _COMPUTES = ("call_module", "call_function", "call_method")
 

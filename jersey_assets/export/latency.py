@@ -18,7 +18,7 @@ from jersey_assets.export.runtimes import (
     onnx_scorer,
     torch_scorer,
 )
-from jersey_assets.export.session import open_session
+from jersey_assets.reader.session import open_session
 
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
@@ -43,7 +43,7 @@ def measure_latency(
         and `images_per_second`.
 
     Raises:
-        ExportError: onnxruntime refuses the model.
+        ModelError: onnxruntime refuses the model.
     """
     size, rows = checkpoint.image_size, []
     network = checkpoint.build_model()

@@ -17,14 +17,10 @@ from typing import TYPE_CHECKING
 import onnx
 import torch
 
+from jersey_assets.export.file_metadata import Provenance, describe, to_properties
 from jersey_assets.export.folding import fold
-from jersey_assets.export.metadata import (
-    ExportError,
-    Provenance,
-    describe,
-    to_properties,
-)
 from jersey_assets.labels.file import Normalization, write_labels
+from jersey_assets.reader.file_metadata import ModelError
 
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
@@ -48,7 +44,7 @@ def export_onnx(checkpoint: Checkpoint, folder: Path, provenance: Provenance) ->
         provenance: where the model comes from; stored as `jersey.<field>`.
 
     Raises:
-        ExportError: the network cannot be exported.
+        ModelError: the network cannot be exported.
         CheckpointError: the weights do not fit the recipe's network.
     """
     metadata = describe(checkpoint)
@@ -64,7 +60,7 @@ def trace(model: torch.nn.Module, image_size: int) -> onnx.ModelProto:
     """Translates a module in evaluation mode into an ONNX graph with a free batch axis.
 
     Raises:
-        ExportError: the exporter cannot translate the module.
+        ModelError: the exporter cannot translate the module.
     """
     # Two rows: a batch of one is what torch.export takes for a constant.
     example = torch.zeros(2, 3, image_size, image_size)
@@ -82,7 +78,7 @@ def trace(model: torch.nn.Module, image_size: int) -> onnx.ModelProto:
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ExportError(f"the network cannot be exported: {error}") from error
+            raise ModelError(f"the network cannot be exported: {error}") from error
     assert program is not None
     graph: onnx.ModelProto = program.model_proto
     _drop_build_traces(graph)

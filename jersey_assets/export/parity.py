@@ -19,8 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from jersey_assets.export.latency import measure_latency
-from jersey_assets.export.metadata import ExportError
-from jersey_assets.export.numbers import (
+from jersey_assets.export.runtimes import (
+    Scorer,
+    in_batches,
+    onnx_scorer,
+    torch_scorer,
+)
+from jersey_assets.export.tolerance import (
     ROUNDING_REASON,
     Numbers,
     agreement,
@@ -30,21 +35,16 @@ from jersey_assets.export.numbers import (
     rounding_tolerance,
     top1,
 )
-from jersey_assets.export.runtimes import (
-    Scorer,
-    in_batches,
-    onnx_scorer,
-    torch_scorer,
-)
-from jersey_assets.export.session import open_session
+from jersey_assets.reader.file_metadata import ModelError
+from jersey_assets.reader.session import open_session
 from jersey_assets.storage.store import canonical_json
 from jersey_assets.text import count
-from jersey_assets.training.crops import normalize
+from jersey_assets.training.data.crops import normalize
 from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
-    from jersey_assets.training.crops import Crops
+    from jersey_assets.training.data.crops import Crops
 
 BATCH_SIZES = (1, 2, 3, 8, 17, 32)
 _USUAL_BATCH = BATCH_SIZES[-1]
@@ -74,7 +74,7 @@ def write_parity(
     """Writes `report.json`, its figures and `report.html`; gives the report.
 
     Raises:
-        ExportError: as `compare`.
+        ModelError: as `compare`.
     """
     from jersey_assets.export.report import write_html
     from jersey_assets.plots.figures import (
@@ -111,10 +111,10 @@ def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
         logits that it was made from.
 
     Raises:
-        ExportError: the model cannot be run, or there are no crops.
+        ModelError: the model cannot be run, or there are no crops.
     """
     if not len(crops):
-        raise ExportError("no crops to compare on: the evaluation split is empty")
+        raise ModelError("no crops to compare on: the evaluation split is empty")
     data = model.read_bytes()
     session, network = open_session(data), checkpoint.build_model()
     score = _on_crops(onnx_scorer(session), checkpoint)
@@ -122,7 +122,7 @@ def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
     torch_logits = in_batches(score_torch, crops.images, _USUAL_BATCH)
     onnx_logits = in_batches(score, crops.images, _USUAL_BATCH)
     if onnx_logits.shape != torch_logits.shape:
-        raise ExportError(
+        raise ModelError(
             f"{model}: scores of shape {onnx_logits.shape}; "
             f"expected {torch_logits.shape}"
         )

@@ -19,7 +19,7 @@ from PIL import Image
 from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
-    from jersey_assets.training.crops import Crops
+    from jersey_assets.training.data.crops import Crops
 
 # Crops that are shown; report.json lists every one.
 _SHOWN_DISAGREEMENTS = 200

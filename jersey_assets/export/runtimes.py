@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jersey_assets.export.numbers import Numbers
+from jersey_assets.export.tolerance import Numbers
 
 # From normalized crops, float [n, 3, S, S], to logits [n, classes].
 Scorer = Callable[[NDArray[Any]], Numbers]

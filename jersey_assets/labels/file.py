@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jersey_assets.storage.files import read_regular
+from jersey_assets.files import read_regular
 from jersey_assets.text import shorten
 
 LABELS_FILE = "labels_mapping.json"

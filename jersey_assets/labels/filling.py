@@ -77,7 +77,8 @@ def draw_missing(
 
 def write_drawn(drawn: pd.DataFrame, folder: Path) -> None:
     """Writes the crops and, where there are any, a picture of some."""
-    from jersey_assets.annotations.images import decode_crop, resize_crop
+    from jersey_assets.crops.decode import decode_crop
+    from jersey_assets.crops.prepare import resize_crop
     from jersey_assets.plots.figures import crop_grid
     from jersey_assets.plots.png import draw_png
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jersey_assets.annotations.files import read_validated
-from jersey_assets.annotations.images import decode_crop
+from jersey_assets.annotations.disk.files import read_validated
+from jersey_assets.crops.decode import decode_crop
 from jersey_assets.text import shorten
 
 # Means over this many crops are steady to the third digit.

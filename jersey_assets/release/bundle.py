@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jersey_assets.release.statistics import wilson
+from jersey_assets.release.significance import wilson
 from jersey_assets.storage.store import Artifact
 from jersey_assets.text import count, readable, shorten
 

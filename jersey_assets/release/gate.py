@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jersey_assets.export.predict import Predictor
 from jersey_assets.export.runtimes import in_batches
 from jersey_assets.labels.file import read_classes
+from jersey_assets.reader.predictor import Predictor
 from jersey_assets.release.bundle import Candidate, shown
-from jersey_assets.release.history import withdrawals
-from jersey_assets.release.statistics import mcnemar, wilson
+from jersey_assets.release.releases import withdrawals
+from jersey_assets.release.significance import mcnemar, wilson
 from jersey_assets.storage.store import Artifact, Store, walk_provenance
 from jersey_assets.text import count, readable
-from jersey_assets.training.crops import evaluation_split, load_crops
+from jersey_assets.training.data.crops import evaluation_split, load_crops
 from jersey_assets.verdict import Verdict
 
 # Chance of publishing a model that reads nothing, and of refusing one that is as good

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
 
-from jersey_assets.storage.files import cache_folder, replace_file
+from jersey_assets.files import cache_folder, replace_file
 
 _PACKAGE = Path(__file__).parents[1]
 # Libraries whose distribution has another name than their module.

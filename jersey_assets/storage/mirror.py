@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jersey_assets.storage.files import cache_folder, remove_partial, replace_file, sync
+from jersey_assets.files import cache_folder, remove_partial, replace_file, sync
 from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.text import count
 

@@ -30,7 +30,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jersey_assets.storage.files import (
+from jersey_assets.files import (
     cache_folder,
     remove_partial,
     replace_file,

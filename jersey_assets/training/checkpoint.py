@@ -18,10 +18,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from jersey_assets.storage.files import read_regular, space_told
+from jersey_assets.files import read_regular, space_told
 from jersey_assets.text import count
-from jersey_assets.training.crops import three_channels
-from jersey_assets.training.model import build_model
+from jersey_assets.training.data.crops import three_channels
+from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
 
 _MOST_BYTES = 16 * 1024**3

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.crops import Crops, normalize
-from jersey_assets.training.gradcam import grad_cam
+from jersey_assets.training.data.crops import Crops, normalize
+from jersey_assets.training.network.gradcam import grad_cam
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,30 +20,30 @@ import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from torch import Tensor
 
-from jersey_assets.training.augment import augmented_samples
-from jersey_assets.training.batches import make_loaders, rows_per_batch
-from jersey_assets.training.batchnorm import SyncedBatchNorm
+from jersey_assets.training.augment.augmentation import augmented_samples
+from jersey_assets.training.callbacks.confusions import Confusions
+from jersey_assets.training.callbacks.ema import ExponentialMovingAverage
+from jersey_assets.training.callbacks.finite import FiniteLoss
+from jersey_assets.training.callbacks.freeze import FreezeBackbone, count_trainable
+from jersey_assets.training.callbacks.history import Epoch, History, last_quarter
+from jersey_assets.training.callbacks.progress import Progress
+from jersey_assets.training.callbacks.saving import Keeper, epoch_file, kept
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
-from jersey_assets.training.confusions import Confusions
-from jersey_assets.training.crops import Crops, three_channels
+from jersey_assets.training.data.batches import make_loaders, rows_per_batch
+from jersey_assets.training.data.crops import Crops, three_channels
+from jersey_assets.training.data.sampling import EpochOrder
 from jersey_assets.training.distributed import train_together
-from jersey_assets.training.ema import ExponentialMovingAverage
 from jersey_assets.training.errors import Interrupted, TrainingError
-from jersey_assets.training.finite import FiniteLoss
-from jersey_assets.training.freeze import FreezeBackbone, count_trainable
-from jersey_assets.training.history import Epoch, History, last_quarter
-from jersey_assets.training.keeping import Keeper, epoch_file, kept
 from jersey_assets.training.loggers import experiment_logger
-from jersey_assets.training.loss import class_weights
-from jersey_assets.training.model import classification_head
-from jersey_assets.training.model_info import describe_model
 from jersey_assets.training.module import TrainingModule
-from jersey_assets.training.progress import Progress
+from jersey_assets.training.network.architectures import classification_head
+from jersey_assets.training.network.batchnorm import SyncedBatchNorm
+from jersey_assets.training.network.loss import class_weights
+from jersey_assets.training.network.pretrained import Pretrained
+from jersey_assets.training.network.summary import describe_model
 from jersey_assets.training.recipe import Recipe
-from jersey_assets.training.sampling import EpochOrder
+from jersey_assets.training.resume import State, Work, open_work
 from jersey_assets.training.threads import Threads
-from jersey_assets.training.weights import Pretrained
-from jersey_assets.training.work import State, Work, open_work
 
 log = logging.getLogger(__name__)
 

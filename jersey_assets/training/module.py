@@ -13,10 +13,10 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
-from jersey_assets.training.augment import augment
-from jersey_assets.training.crops import normalize
-from jersey_assets.training.loss import ClassificationLoss
-from jersey_assets.training.model import build_model
+from jersey_assets.training.augment.augmentation import augment
+from jersey_assets.training.data.crops import normalize
+from jersey_assets.training.network.architectures import build_model
+from jersey_assets.training.network.loss import ClassificationLoss
 from jersey_assets.training.recipe import DEFAULT_EPOCHS, Recipe
 
 

@@ -21,7 +21,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from jersey_assets.training.progress import duration
+from jersey_assets.training.callbacks.progress import duration
 
 ROUNDS, BLOCK = 3, 3
 """A comparison gives each number of threads so many blocks of so many steps in turn;

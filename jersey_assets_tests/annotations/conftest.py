@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jersey_assets.annotations.results import Validation
+from jersey_assets.annotations.result import Validation
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 
 TRAIN_ROWS, VALID_ROWS, TEST_ROWS = 12, 4, 4
 """Rows of the dataset `good`, whose labels are "7" and "23" in turn."""

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jersey_assets.annotations.blocks import BlockDecoder
-from jersey_assets.annotations.jsonl import Fault, parse_line
-from jersey_assets.annotations.paths import are_plain, image_path
+from jersey_assets.annotations.disk.paths import are_plain, image_path
+from jersey_assets.annotations.lines.blocks import BlockDecoder
+from jersey_assets.annotations.lines.jsonl import Fault, parse_line
 from jersey_assets.annotations.rules import Rules
 from jersey_assets_tests.annotations.test_hostile_inputs import JSON_LINES, PATHS
 

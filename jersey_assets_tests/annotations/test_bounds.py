@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from jersey_assets.annotations.files import MAX_DEPTH
-from jersey_assets.annotations.paths import MAX_BYTES
-from jersey_assets.annotations.watch import Watch
+from jersey_assets.annotations.disk.files import MAX_DEPTH
+from jersey_assets.annotations.disk.paths import MAX_BYTES
+from jersey_assets.annotations.disk.watch import Watch
 from jersey_assets.labels.statistics import _metadata_distributions
 from jersey_assets_tests.annotations.conftest import (
     TRAIN_ROWS,

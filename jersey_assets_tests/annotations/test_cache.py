@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jersey_assets.annotations import cache as cache_room
-from jersey_assets.annotations import probing
-from jersey_assets.annotations.files import AnnotationError
+from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.images import cache as cache_room
+from jersey_assets.annotations.images import measure_pool
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 from jersey_assets_tests.annotations.conftest import Dataset, noise
 
 NOW = time.time
@@ -34,15 +34,15 @@ def _files_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def opened_images(data: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Validate and count the images that were decoded; the answer must not change."""
     counted: list[str] = []
-    real = probing.probe_images
+    real = measure_pool.probe_images
 
-    def counting(root: str, paths: list[str], rules: Rules) -> probing.Probed:
+    def counting(root: str, paths: list[str], rules: Rules) -> measure_pool.Probed:
         counted.extend(paths)
         return real(root, paths, rules)
 
-    monkeypatch.setattr(probing, "probe_images", counting)
+    monkeypatch.setattr(measure_pool, "probe_images", counting)
     remembered = validate(data.root, Rules(), cache=cache)
-    monkeypatch.setattr(probing, "probe_images", real)
+    monkeypatch.setattr(measure_pool, "probe_images", real)
     assert remembered.digest == validate(data.root, Rules()).digest
     return len(counted)
 
@@ -130,10 +130,10 @@ def test_workers_find_what_this_process_finds(
     paths = sorted(
         path.relative_to(good.root).as_posix() for path in good.root.rglob("*.png")
     )
-    here = probing._probe(str(good.root), paths, Rules(), probing.Progress())
-    monkeypatch.setattr(probing, "_FEW", 0)
-    monkeypatch.setattr(probing, "_CHUNK", 4)
-    there = probing._probe(str(good.root), paths, Rules(), probing.Progress())
+    here = measure_pool._probe(str(good.root), paths, Rules(), measure_pool.Progress())
+    monkeypatch.setattr(measure_pool, "_FEW", 0)
+    monkeypatch.setattr(measure_pool, "_CHUNK", 4)
+    there = measure_pool._probe(str(good.root), paths, Rules(), measure_pool.Progress())
     assert np.array_equal(here.values, there.values)
     assert here.faults == there.faults
     assert [paths[position] for position in here.faults] == ["train/crops/x.png"]
@@ -151,7 +151,7 @@ def test_an_image_that_kills_the_decoder_costs_itself_alone(
         "sys.addaudithook(hook)\n"
     )
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(probing, "_FEW", 0)
+    monkeypatch.setattr(measure_pool, "_FEW", 0)
     validation = good.validate()
     assert list(validation.rejected["reason"]) == ["image.decode"]
     assert list(validation.rejected["image"]) == ["train/crops/5.png"]
@@ -163,14 +163,14 @@ def test_code_that_lies_where_the_command_is_called_does_not_run(
 ) -> None:
     (good.root / "json.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(good.root)
-    monkeypatch.setattr(probing, "_FEW", 0)
+    monkeypatch.setattr(measure_pool, "_FEW", 0)
     assert good.validate().summary["outcome"] == "accept"
 
 
 def test_workers_that_cannot_start_are_no_fault_of_the_images(
     good: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probing, "_FEW", 0)
+    monkeypatch.setattr(measure_pool, "_FEW", 0)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(AnnotationError, match="does not start"):
         good.validate()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from jersey_assets.annotations.contact_sheet import write_contact_sheet
+from jersey_assets.annotations.images.contact_sheet import write_contact_sheet
 from jersey_assets.annotations.rules import Rules
 
 

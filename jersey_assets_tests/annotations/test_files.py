@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jersey_assets.annotations.files import (
+from jersey_assets.annotations.disk.files import (
     MAX_DEPTH,
     AnnotationError,
     PathError,
@@ -22,9 +22,9 @@ from jersey_assets.annotations.files import (
     open_annotation_file,
     read_file,
 )
+from jersey_assets.annotations.disk.watch import Watch
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
-from jersey_assets.annotations.watch import Watch
+from jersey_assets.annotations.validate import validate
 from jersey_assets_tests.annotations.conftest import (
     TRAIN_ROWS,
     Dataset,
@@ -98,9 +98,9 @@ from pathlib import Path
 
 root = sys.argv[1]
 
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations import files
+from jersey_assets.annotations.disk import files
 import pandera.backends.pandas.register  # what pandera imports on first use
 
 validate(Path(sys.argv[2]), Rules())  # another dataset: all lazy imports happen here
@@ -173,7 +173,7 @@ def test_nothing_outside_the_root_and_no_device_is_ever_opened(
 def test_what_may_not_be_read_is_named(good: Dataset) -> None:
     script = (
         "import os, sys, json; from pathlib import Path;"
-        "from jersey_assets.annotations.validation import validate;"
+        "from jersey_assets.annotations.validate import validate;"
         "from jersey_assets.annotations.rules import Rules;"
         "os.setuid(65534);"
         "v = validate(Path(sys.argv[1]), Rules());"

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jersey_assets.annotations.promises import verdicts
+from jersey_assets.annotations.checks import verdicts
 from jersey_assets.annotations.rules import Rules
 from jersey_assets_tests.annotations.conftest import (
     TEST_ROWS,

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 from jersey_assets_tests.annotations.conftest import (
     Dataset,
     assert_nothing_is_lost,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 
 DATA = Path(
     os.environ.get("JERSEY_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from jersey_assets.export.metadata import Provenance
+from jersey_assets.export.file_metadata import Provenance
 from jersey_assets.export.onnx_model import export_onnx
+from jersey_assets.training.callbacks.ema import ramped_decay
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
-from jersey_assets.training.crops import Crops
-from jersey_assets.training.ema import ramped_decay
-from jersey_assets.training.model import build_model
+from jersey_assets.training.data.crops import Crops
+from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
 
 LABELS = ("", "0", "00", "1", "10", "2", "23", "3", "4", "7", "99")

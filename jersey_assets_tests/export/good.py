@@ -12,7 +12,7 @@ import onnx.version_converter
 import torch
 from onnx import ModelProto, helper, numpy_helper
 
-from jersey_assets.export.metadata import describe, to_properties
+from jersey_assets.export.file_metadata import describe, to_properties
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets_tests.export.broken.surgery import (
     after_logits,

@@ -11,11 +11,11 @@ import torch
 import torchvision
 from torch import nn
 
-from jersey_assets.export.contract import check_model
+from jersey_assets.export.contract.promises import check_model
 from jersey_assets.export.onnx_model import export_onnx
 from jersey_assets.export.parity import compare
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.model import build_model
+from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.export.conftest import LABELS, PROVENANCE, make_crops
 

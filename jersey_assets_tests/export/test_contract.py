@@ -13,9 +13,9 @@ import onnx
 import pytest
 import torch
 
-from jersey_assets.export.contract import check_model, judge_model
-from jersey_assets.export.questions import questions
-from jersey_assets.export.sandbox import Observation, observe
+from jersey_assets.export.contract.promises import check_model, judge_model
+from jersey_assets.export.contract.questions import questions
+from jersey_assets.export.contract.sandbox import Observation, observe
 from jersey_assets.labels.file import LabelsFile
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets_tests.export.broken import BROKEN

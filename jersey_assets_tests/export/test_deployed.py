@@ -14,12 +14,12 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 
-from jersey_assets.export.contract import check_model
+from jersey_assets.export.contract.promises import check_model
 from jersey_assets.export.latency import measure_latency
-from jersey_assets.export.metadata import ExportError
 from jersey_assets.export.parity import compare
-from jersey_assets.export.predict import Predictor
-from jersey_assets.export.session import open_session
+from jersey_assets.reader.file_metadata import ModelError
+from jersey_assets.reader.predictor import Predictor
+from jersey_assets.reader.session import open_session
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets_tests.export.conftest import make_crops, set_property
 
@@ -136,7 +136,7 @@ def test_a_file_that_may_be_two_models_is_opened_nowhere(
         lambda: compare(path, small, make_crops(4, 32)),
         lambda: measure_latency(path.read_bytes(), small, seconds=0.0),
     ):
-        with pytest.raises(ExportError, match="two different models"):
+        with pytest.raises(ModelError, match="two different models"):
             open_it()
     verdicts = {verdict.name: verdict for verdict in check_model(path, small)}
     assert "two different models" in verdicts["graph_is_valid"].message
@@ -165,5 +165,5 @@ def test_check_onnx_does_not_wait_for_labels_that_are_a_pipe(
 
 def test_a_model_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.onnx")
-    with pytest.raises(ExportError, match="not a regular file"):
+    with pytest.raises(ModelError, match="not a regular file"):
         Predictor(tmp_path / "model.onnx")

@@ -13,10 +13,10 @@ import onnx.numpy_helper
 import pytest
 import torch
 
-from jersey_assets.export.metadata import read_metadata
 from jersey_assets.export.onnx_model import OPSET, export_onnx
+from jersey_assets.reader.file_metadata import read_metadata
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.model import build_model
+from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.export.conftest import (
     LABELS,

@@ -14,11 +14,11 @@ import torch
 from onnx import numpy_helper
 
 from jersey_assets.export.latency import measure_latency
-from jersey_assets.export.metadata import ExportError
-from jersey_assets.export.numbers import distance
 from jersey_assets.export.parity import compare, verdicts, write_parity
+from jersey_assets.export.tolerance import distance
+from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.crops import Crops, normalize
+from jersey_assets.training.data.crops import Crops, normalize
 from jersey_assets_tests.export.broken.surgery import change
 from jersey_assets_tests.export.conftest import make_crops
 
@@ -83,7 +83,7 @@ def test_batches_larger_than_the_crops_are_left_out(
 def test_no_crops_are_refused(
     small: Checkpoint, proto: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    with pytest.raises(ExportError, match="no crops"):
+    with pytest.raises(ModelError, match="no crops"):
         broken_report(proto, small, make_crops(0, 32), tmp_path / "m.onnx")
 
 

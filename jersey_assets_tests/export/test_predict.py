@@ -14,11 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from jersey_assets.annotations.images import decode_crop, resize_crop
-from jersey_assets.export.metadata import ExportError
-from jersey_assets.export.predict import Predictor, Unread, normalize_crops
+from jersey_assets.crops.decode import decode_crop
+from jersey_assets.crops.prepare import normalize_crops, resize_crop
+from jersey_assets.reader.file_metadata import ModelError
+from jersey_assets.reader.predictor import Predictor, Unread
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets.training.crops import normalize
+from jersey_assets.training.data.crops import normalize
 from jersey_assets_tests.export.conftest import LABELS, set_property
 
 BATCH_AND_MORE = 35
@@ -65,7 +66,7 @@ def test_predicting_imports_none_of_trainings_libraries(
     program = """
 import json, sys
 from pathlib import Path
-from jersey_assets.export.predict import Predictor
+from jersey_assets.reader.predictor import Predictor
 found = list(Predictor(Path(sys.argv[1])).predict([Path(sys.argv[2])]))
 loaded = {name.split(".")[0] for name in sys.modules}
 print(json.dumps([found[0].label, sorted(loaded)]))
@@ -104,7 +105,7 @@ def test_a_model_of_someone_else_is_refused(
     path = tmp_path / "model.onnx"
     del proto.metadata_props[:]
     path.write_bytes(proto.SerializeToString())
-    with pytest.raises(ExportError, match=r"jersey\.labels"):
+    with pytest.raises(ModelError, match=r"jersey\.labels"):
         Predictor(path)
 
 
@@ -131,7 +132,7 @@ def test_metadata_that_cannot_be_meant_is_refused_by_name(
     set_property(proto, key, value)
     path = tmp_path / "model.onnx"
     path.write_bytes(proto.SerializeToString())
-    with pytest.raises(ExportError, match=key):
+    with pytest.raises(ModelError, match=key):
         Predictor(path)
 
 
@@ -142,5 +143,5 @@ def test_a_file_that_is_no_model_is_refused_by_name(
     path = tmp_path / "model.onnx"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ExportError, match=r"model\.onnx"):
+    with pytest.raises(ModelError, match=r"model\.onnx"):
         Predictor(path)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from jersey_assets.export.contract import check_model
-from jersey_assets.export.sandbox import Limits
+from jersey_assets.export.contract.promises import check_model
+from jersey_assets.export.contract.sandbox import Limits
 from jersey_assets_tests.export.broken.surgery import (
     after_logits,
     before_input,
@@ -230,7 +230,7 @@ def test_a_file_above_the_limit_is_not_read(proto: ModelProto, tmp_path: Path) -
 def test_the_child_does_not_get_our_environment(
     proto: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jersey_assets.export import sandbox
+    from jersey_assets.export.contract import sandbox
 
     monkeypatch.setenv("REGISTRY_PASSWORD", "hunter2")
     assert "REGISTRY_PASSWORD" not in sandbox._environment(tmp_path)

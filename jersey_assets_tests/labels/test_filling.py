@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from jersey_assets.labels.filling import Filling, draw_missing, write_drawn
-from jersey_assets.training.crops import load_drawn
+from jersey_assets.training.data.crops import load_drawn
 
 COUNTS = {"": 3, "7": 1, "12": 4, "123": 0}
 

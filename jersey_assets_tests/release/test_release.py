@@ -19,27 +19,27 @@ import pandas as pd
 import pytest
 from onnx import helper, numpy_helper
 
-from jersey_assets.annotations.files import AnnotationError
-from jersey_assets.assets import ASSETS
-from jersey_assets.checks import CHECKS
+from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.graph.assets import ASSETS
+from jersey_assets.graph.checks import CHECKS
+from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.labels.file import read_classes
 from jersey_assets.release import gate
 from jersey_assets.release.bundle import Candidate, model_card, write_bundle
 from jersey_assets.release.gate import ReleaseError, check_provenance, judge
 from jersey_assets.release.gate import decision as decision_of
-from jersey_assets.release.history import (
+from jersey_assets.release.releases import (
     one_release_at_a_time,
     roll_back,
     standing_release,
     weights_of,
     withdrawals,
 )
-from jersey_assets.release.statistics import mcnemar, wilson
-from jersey_assets.resources import Artifacts, Dataset
-from jersey_assets.retraining import broken_blocking_checks
+from jersey_assets.release.significance import mcnemar, wilson
+from jersey_assets.runs.history import broken_blocking_checks
 from jersey_assets.storage.store import Artifact, Origin, StorageError, Store
 from jersey_assets.training.checkpoint import load_checkpoint
-from jersey_assets.training.crops import load_crops, normalize
+from jersey_assets.training.data.crops import load_crops, normalize
 from jersey_assets_tests.conftest import (
     GOOD_RECIPE,
     TINY_RECIPE,

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 from jersey_assets.rendering.crops import render_crop
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.rendering.errors import RenderError

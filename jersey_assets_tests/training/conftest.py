@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 from jersey_assets.labels.mapping import class_mapping
-from jersey_assets.training.crops import Crops, load_crops
+from jersey_assets.training.callbacks.history import Epoch
+from jersey_assets.training.data.crops import Crops, load_crops
 from jersey_assets.training.fit import Training, fit
-from jersey_assets.training.history import Epoch
 from jersey_assets.training.recipe import Recipe
 
 SIZE = 32

@@ -15,10 +15,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from jersey_assets.training import keeping, work
-from jersey_assets.training.crops import Crops
+from jersey_assets.training import resume
+from jersey_assets.training.callbacks import saving
+from jersey_assets.training.callbacks.history import Epoch
+from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.fit import Training, fit
-from jersey_assets.training.history import Epoch
 from jersey_assets.training.recipe import Recipe
 
 SIZE, BATCH, EPOCHS = 32, 8, 3
@@ -56,11 +57,11 @@ def die() -> None:
 
 
 def main(scratch: Path, moment: str) -> None:
-    keeping.SAVE_EVERY_S = 0.0
+    saving.SAVE_EVERY_S = 0.0
     saves: list[Path] = []
     save, replace_file, unlink = (
         pl.Trainer.save_checkpoint,
-        work.replace_file,
+        resume.replace_file,
         Path.unlink,
     )
 
@@ -82,7 +83,7 @@ def main(scratch: Path, moment: str) -> None:
         unlink(path)
 
     pl.Trainer.save_checkpoint = half_saved  # type: ignore[method-assign, assignment]
-    work.replace_file = not_replaced
+    resume.replace_file = not_replaced
     Path.unlink = not_removed  # type: ignore[method-assign, assignment]
     tiny_fit(scratch)
 

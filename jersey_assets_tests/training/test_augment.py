@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from jersey_assets.training.augment import augment, augmented_samples
+from jersey_assets.training.augment.augmentation import augment, augmented_samples
 from jersey_assets.training.recipe import Augmentation
 
 STILL = dict.fromkeys(

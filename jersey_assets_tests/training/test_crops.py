@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
-from jersey_assets.annotations.files import AnnotationError
-from jersey_assets.annotations.images import decode_crop, resize_crop
-from jersey_assets.export.predict import normalize_crops
+from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.crops.decode import decode_crop
+from jersey_assets.crops.prepare import normalize_crops, resize_crop
 from jersey_assets.labels.mapping import class_mapping
-from jersey_assets.training import crops
-from jersey_assets.training.crops import (
+from jersey_assets.training.data import crops
+from jersey_assets.training.data.crops import (
     Crops,
     evaluation_split,
     load_crops,

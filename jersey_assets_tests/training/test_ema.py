@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from jersey_assets.training.ema import ExponentialMovingAverage, ramped_decay
+from jersey_assets.training.callbacks.ema import ExponentialMovingAverage, ramped_decay
 
 
 class Small(pl.LightningModule):

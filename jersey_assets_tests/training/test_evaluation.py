@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jersey_assets.training.crops import Crops
+from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.evaluation import Evaluation, evaluate, write_evaluation
 from jersey_assets.training.fit import Training
-from jersey_assets.training.gradcam import grad_cam
-from jersey_assets.training.model import build_model
+from jersey_assets.training.network.architectures import build_model
+from jersey_assets.training.network.gradcam import grad_cam
 from jersey_assets.training.recipe import Recipe
 
 

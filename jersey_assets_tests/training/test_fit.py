@@ -12,12 +12,12 @@ import torch
 from pydantic import ValidationError
 
 from jersey_assets.training.checkpoint import load_checkpoint
-from jersey_assets.training.crops import Crops
+from jersey_assets.training.checks import verdicts
+from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.fit import Training, fit
 from jersey_assets.training.module import TrainingModule
-from jersey_assets.training.promises import verdicts
 from jersey_assets.training.recipe import Augmentation, Recipe
 from jersey_assets_tests.training.conftest import SIZE, STATISTICS, quick_fit
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from jersey_assets.training.crops import Crops
-from jersey_assets.training.jpeg import compress
+from jersey_assets.training.augment.jpeg import compress
+from jersey_assets.training.data.crops import Crops
 
 
 def through_pillow(images: torch.Tensor, quality: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jersey_assets.training.crops import Crops
+from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.fit import Training, fit
 from jersey_assets.training.recipe import Recipe

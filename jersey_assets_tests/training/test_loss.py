@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from jersey_assets.training.crops import Crops
-from jersey_assets.training.loss import ClassificationLoss, class_weights
+from jersey_assets.training.data.crops import Crops
+from jersey_assets.training.network.loss import ClassificationLoss, class_weights
 from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.training.conftest import quick_fit
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 import torchvision
 
-from jersey_assets.training import progress
-from jersey_assets.training.crops import Crops
+from jersey_assets.training.callbacks import progress
+from jersey_assets.training.callbacks.history import Epoch
+from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.fit import Training
-from jersey_assets.training.history import Epoch
-from jersey_assets.training.model import build_model
-from jersey_assets.training.model_info import describe_model
 from jersey_assets.training.module import TrainingModule
+from jersey_assets.training.network.architectures import build_model
+from jersey_assets.training.network.summary import describe_model
 from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.training.conftest import quick_fit
 

@@ -18,18 +18,19 @@ from typing import Any
 import pytest
 import torch
 
-from jersey_assets.training import keeping, work
-from jersey_assets.training.augment import augment
+from jersey_assets.training import resume
+from jersey_assets.training.augment.augmentation import augment
+from jersey_assets.training.callbacks import saving
+from jersey_assets.training.callbacks.history import Epoch
 from jersey_assets.training.checkpoint import load_checkpoint
-from jersey_assets.training.crops import Crops
+from jersey_assets.training.checks import verdicts
+from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.errors import Interrupted
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.fit import Training, fit
-from jersey_assets.training.history import Epoch
 from jersey_assets.training.module import TrainingModule
-from jersey_assets.training.promises import verdicts
 from jersey_assets.training.recipe import Augmentation, Recipe
-from jersey_assets.training.work import remove_finished
+from jersey_assets.training.resume import remove_finished
 from jersey_assets_tests.training.conftest import SIZE, STATISTICS
 from jersey_assets_tests.training.killed import MOMENTS, tiny_fit
 
@@ -225,8 +226,8 @@ def test_kept_are_the_best_three_and_the_last_with_ties_broken_by_loss() -> None
 
     scores = [(0.9, 0.5), (0.9, 0.4), (0.2, 0.1), (0.9, 0.4), (0.8, 0.1), (0.1, 9)]
     epochs = [epoch(n, *score) for n, score in enumerate(scores, 1)]
-    assert [e.epoch for e in keeping.kept(epochs)] == [2, 4, 1, 6]
-    assert [e.epoch for e in keeping.kept(epochs[:2])] == [2, 1]
+    assert [e.epoch for e in saving.kept(epochs)] == [2, 4, 1, 6]
+    assert [e.epoch for e in saving.kept(epochs[:2])] == [2, 1]
 
 
 def test_the_kept_epochs_are_files_with_the_weights_they_are_named_for(
@@ -299,7 +300,7 @@ def test_work_of_another_training_is_not_resumed(
         images[0, 0, 0, 0] ^= 1
         data = replace(few, images=images)
     else:
-        monkeypatch.setattr(work, "code_version", lambda module: "other")
+        monkeypatch.setattr(resume, "code_version", lambda module: "other")
     with caplog.at_level(logging.INFO):
         run(interrupted.parent, data, epochs=KNOBS["epochs"], **knobs)
     reason = {"recipe": "recipe", "code": "code"}.get(change, "data")
@@ -312,13 +313,13 @@ def test_work_that_was_moved_under_another_key_is_refused(
 ) -> None:
     other = interrupted.parent / "other"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "code_version", lambda module: "other")
+        patch.setattr(resume, "code_version", lambda module: "other")
         run(other)
     (target,) = other.iterdir()
     shutil.rmtree(target)
     shutil.copytree(interrupted, target)
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO):
-        patch.setattr(work, "code_version", lambda module: "other")
+        patch.setattr(resume, "code_version", lambda module: "other")
         run(other)
     assert "starting afresh" in caplog.text
     assert "other code" in caplog.text

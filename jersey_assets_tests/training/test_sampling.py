@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jersey_assets.training.batches import make_loaders
-from jersey_assets.training.crops import Crops
+from jersey_assets.training.data.batches import make_loaders
+from jersey_assets.training.data.crops import Crops
+from jersey_assets.training.data.sampling import EpochOrder
 from jersey_assets.training.recipe import Balance, Recipe
-from jersey_assets.training.sampling import EpochOrder
 from jersey_assets_tests.training.conftest import quick_fit
 
 COUNTS = [900, 90, 10]

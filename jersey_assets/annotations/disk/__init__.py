@@ -1,0 +1,1 @@
+"""The dataset on disk: files found, opened inside the root, watched."""

@@ -1,0 +1,120 @@
+"""Looks up the images that rows name: which real file each is, and whether it is one.
+
+Nothing but folders is opened here: links are followed by name, and a file's kind and
+signature come from `stat`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jersey_assets.annotations.disk import files
+from jersey_assets.annotations.disk.files import signature
+from jersey_assets.annotations.images.measure import SIGNATURE
+from jersey_assets.annotations.progress import Progress
+
+_NOTHING = (0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands behind image paths, in the order asked.
+
+    Attributes:
+        real: path after links are resolved, relative to the root; None with a fault.
+        signatures: int64 [n, 5], what `stat` says, in the order of `SIGNATURE`.
+        faults: reason and message by position.
+    """
+
+    real: list[str | None]
+    signatures: NDArray[np.int64]
+    faults: dict[int, tuple[str, str]]
+
+
+def look_up(root: str, paths: Sequence[str], progress: Progress) -> Found:
+    """Find the real files behind paths relative to the (real) root."""
+    real: list[str | None] = [None] * len(paths)
+    signatures = [_NOTHING] * len(paths)
+    faults: dict[int, tuple[str, str]] = {}
+    folders: dict[str, list[int]] = {}
+    for position, path in enumerate(paths):
+        folders.setdefault(path.rpartition("/")[0], []).append(position)
+    done = 0
+    for parent, positions in folders.items():
+        with _Folder(root, parent) as folder:
+            for position in positions:
+                try:
+                    real[position], status = folder.look_up(paths[position])
+                except files.PathError as error:
+                    faults[position] = error.reason, str(error)
+                else:
+                    signatures[position] = signature(status)
+        done += len(positions)
+        progress.say(f"looking up images: {done:,} of {len(paths):,}")
+    table = np.array(signatures, np.int64).reshape(-1, len(SIGNATURE))
+    return Found(real, table, faults)
+
+
+class _Folder:
+    """One folder that images lie in, resolved and opened once."""
+
+    def __init__(self, root: str, parent: str) -> None:
+        self._root = root
+        self._error: files.PathError | None = None
+        self._names: dict[str, str] | None = None
+        self._descriptor = -1
+        self._prefix = ""
+        try:
+            self._real = files.resolve(root, parent)
+            self._descriptor = files.open_folder(root, self._real)
+            self._prefix = "" if self._real == "." else f"{self._real}/"
+        except files.PathError as error:
+            self._error = error
+        except OSError as error:
+            self._error = files.path_error(error)
+
+    def __enter__(self) -> _Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def look_up(self, path: str) -> tuple[str, os.stat_result]:
+        """Find one file; raises PathError."""
+        if self._error:
+            raise self._error
+        name = path.rpartition("/")[2]
+        try:
+            if name == "..":
+                raise files.not_regular(stat.S_IFDIR)
+            status = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return self._prefix + name, status
+            real = self._prefix + name
+            if stat.S_ISLNK(status.st_mode):
+                real = files.resolve(self._root, path)
+                status = os.lstat(os.path.join(self._root, real))
+        except OSError as error:
+            raise self._with_hint(files.path_error(error), name) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise files.not_regular(status.st_mode)
+        return real, status
+
+    def _with_hint(self, error: files.PathError, name: str) -> files.PathError:
+        """Name the file that differs in upper and lower case only, where one does."""
+        if error.reason != "path.missing":
+            return error
+        if self._names is None:
+            self._names = {
+                entry.casefold(): entry for entry in os.listdir(self._descriptor)
+            }
+        other = self._names.get(name.casefold())
+        hint = f"; did you mean {other}?" if other not in (None, name) else ""
+        return files.PathError(error.reason, f"{error}{hint}")

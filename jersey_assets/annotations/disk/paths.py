@@ -1,0 +1,89 @@
+"""Where an annotation's `image` points: judged by its text alone, before any disk.
+
+What the text cannot tell (links, missing files, devices) is left to `files` and the
+image probe.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Sequence
+
+from jersey_assets.annotations.lines.jsonl import Fault
+from jersey_assets.text import shorten
+
+MAX_BYTES = 4_095
+"""Longest path that the system opens, PATH_MAX without its final zero."""
+
+MAX_FOLDERS = 128
+"""Folders that an image may lie in, one inside the other."""
+
+_PLAIN_CHARACTERS = 2 * MAX_FOLDERS - 1
+"""A shorter path has neither too many bytes nor too many folders."""
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://|(data|file|http|https|s3|gs):", re.I)
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
+_CONTROL = re.compile(r"[\x00-\x1f]")
+
+
+def image_path(folder: str, image: str) -> str | Fault:
+    """Join an image path to its JSONL file's folder.
+
+    Args:
+        folder: the JSONL file's folder, relative to the root.
+        image: the row's `image`.
+
+    Returns:
+        The posix path relative to the root, `.` and doubled slashes removed and `..`
+        kept (only the disk knows what it means behind a link), or the fault.
+    """
+    shown = shorten(json.dumps(image, ensure_ascii=False))
+
+    def fault(reason: str, what: str) -> Fault:
+        return Fault(reason, f'"image" {shown} {what}', "image", shown)
+
+    if not image:
+        return fault("path.invalid", "is empty; write the path of the crop")
+    if len(image) > MAX_BYTES or len(image.encode()) > MAX_BYTES:
+        return fault(
+            "path.invalid",
+            f"is longer than the {MAX_BYTES:,} bytes that a path may have",
+        )
+    if image.count("/") > MAX_FOLDERS:
+        return fault(
+            "path.invalid", f"has more than {MAX_FOLDERS} folders; move the image up"
+        )
+    if _CONTROL.search(image):
+        return fault("path.invalid", "has control characters; correct the path")
+    if _SCHEME.match(image):
+        return fault("path.scheme", "is a URL; copy the file here and name it")
+    if _ABSOLUTE.match(image):
+        return fault(
+            "path.absolute", "is absolute; write it relative to this JSONL file"
+        )
+    if "\\" in image:
+        return fault("path.invalid", "has backslashes; write / between folders")
+    if posixpath.normpath(f"{folder}/{image}").split("/", 1)[0] == "..":
+        return fault(
+            "path.escape",
+            "climbs out of the dataset; copy the file into it and name it from there",
+        )
+    if image.endswith(("/", "/.")):
+        return fault("path.not_regular", "names a folder; name the image file")
+    parts = f"{folder}/{image}".split("/")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def are_plain(images: Sequence[str]) -> bool:
+    """Say whether `image_path` would only join all of these.
+
+    A few searches over all of them at once; True is certain, False may only mean that
+    somebody has to look closer.
+    """
+    if max(map(len, images), default=0) > _PLAIN_CHARACTERS:
+        return False
+    text = f"/{'/'.join(images)}/"
+    odd = "//" in text or "/." in text or ":" in text or "\\" in text
+    return not odd and text.isprintable()

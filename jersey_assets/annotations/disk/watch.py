@@ -1,0 +1,246 @@
+"""Looks at the annotation files again and again, cheaply and without getting stuck.
+
+A tick of a sensor has to answer in seconds, whatever lies in the folder. So a look runs
+in a thread of its own, which the tick waits for until a deadline: a disk that no longer
+answers holds up that thread and nothing else. A look reads at most a budget of bytes;
+the next one goes on from there, in the middle of a large file as well. And digests of
+contents are kept in memory, so that a file nobody touched costs one `lstat`.
+
+A kept digest is trusted as long as the file's device, inode, size, mtime and ctime are
+those it was read under. Nobody can set a file's ctime, but a clock ticks in steps: a
+file that changed within two seconds of being read is read again by the next look (the
+"racily clean" entries of git's index). Imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from jersey_assets.annotations.disk.files import (
+    AnnotationFile,
+    Fingerprint,
+    PathError,
+    digest_of_contents,
+    list_annotation_files,
+    open_annotation_file,
+    real_root,
+    signature,
+)
+from jersey_assets.text import count, shorten_path
+
+if TYPE_CHECKING:
+    from jersey_assets.storage.mirror import Mirror
+
+DEADLINE_S = 10.0
+BUDGET_BYTES = 256 << 20
+_CHUNK_BYTES = 1 << 20
+_SETTLED_S = 2.0
+_BLANK = b" \t\r"  # as `jsonl.BLANK`
+
+_Identity = tuple[int, int, int, int, int]
+
+
+class NotSeenError(RuntimeError):
+    """A look that has no answer yet; the message says what it is waiting for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look found.
+
+    Attributes:
+        fingerprint: the same as `files.fingerprint` takes.
+        rows: lines that are not blank, of all files together.
+    """
+
+    fingerprint: Fingerprint
+    rows: int
+
+
+@dataclass
+class _Reading:
+    """How far a file has been read, and what was found in it so far."""
+
+    identity: _Identity
+    settled: bool
+    sha256: Any = field(default_factory=hashlib.sha256)
+    length: int = 0
+    rows: int = 0
+    in_row: bool = False
+    digest: str = ""
+
+    def take(self, chunk: bytes) -> None:
+        """Add what was read next."""
+        self.sha256.update(chunk)
+        self.length += len(chunk)
+        filled = [bool(line.strip(_BLANK)) for line in chunk.split(b"\n")]
+        filled[0] |= self.in_row
+        self.in_row = filled.pop()
+        self.rows += sum(filled)
+
+    def finish(self) -> None:
+        """Note that the file has ended."""
+        self.rows += self.in_row
+        self.digest = self.sha256.hexdigest()
+
+
+class Watch:
+    """One dataset root, looked at again and again."""
+
+    def __init__(
+        self,
+        root: Path,
+        budget_bytes: int = BUDGET_BYTES,
+        mirror: Mirror | None = None,
+    ) -> None:
+        """Remember where to look, and how many bytes one look may read.
+
+        Where the root is the copy of a URL, each look refreshes that first.
+        """
+        self._root = root
+        self._mirror = mirror
+        self._budget = budget_bytes
+        self._readings: dict[str, _Reading] = {}
+        self._lock = threading.Lock()
+        self._under_way: Future[Seen] | None = None
+        self._since = 0.0
+
+    def look(self, deadline_s: float = DEADLINE_S) -> Seen:
+        """Say what lies there now.
+
+        One look runs at a time: where an earlier one has not ended by its deadline,
+        this call waits for that one.
+
+        Raises:
+            NotSeenError: there is no answer by the deadline, or within the budget.
+            AnnotationError: the root is missing or not a folder.
+            MirrorError: the URL that the root is a copy of cannot be read.
+        """
+        with self._lock:
+            if self._under_way is None:
+                self._under_way = Future()
+                self._since = time.monotonic()
+                threading.Thread(
+                    target=self._answer, args=(self._under_way,), daemon=True
+                ).start()
+            under_way = self._under_way
+        try:
+            return under_way.result(deadline_s)
+        except TimeoutError:
+            seconds = time.monotonic() - self._since
+            raise NotSeenError(
+                f"{self._root} has not answered for {seconds:.0f} s: a slow disk, or "
+                "one that is gone?"
+            ) from None
+        finally:
+            with self._lock:
+                if under_way.done() and self._under_way is under_way:
+                    self._under_way = None
+
+    def _answer(self, future: Future[Seen]) -> None:
+        try:
+            future.set_result(self._look())
+        except BaseException as error:
+            future.set_exception(error)
+
+    def _look(self) -> Seen:
+        if self._mirror is not None:
+            self._mirror.refresh("*.jsonl", self._budget)
+        base = real_root(self._root)
+        files = list_annotation_files(self._root)
+        left = self._budget
+        readings: dict[str, _Reading] = {}
+        contents: list[tuple[str, str]] = []
+        unread: list[str] = []
+        for file in files:
+            reading = self._known(base, file)
+            if reading is None and not file.reason:
+                reading, used = self._read(base, file, left)
+                left -= used
+            if reading is None:
+                contents.append((file.path, file.reason or "file.unreadable"))
+                continue
+            readings[file.real] = reading
+            if not reading.digest:
+                unread.append(file.path)
+            contents.append((file.path, reading.digest))
+        self._readings = readings
+        if unread:
+            raise NotSeenError(
+                f"{len(unread):,} of {count(len(files), 'annotation file')} still to "
+                f"be read, {self._budget:,} bytes at a time; the first is "
+                f"{shorten_path(unread[0])} ({_size(base, unread[0]):,} bytes)"
+            )
+        size = sum(
+            readings[file.real].length for file in files if file.real in readings
+        )
+        rows = sum(readings[file.real].rows for file in files if file.real in readings)
+        digest = digest_of_contents(contents)
+        return Seen(Fingerprint(digest, len(contents), size), rows)
+
+    def _known(self, base: str, file: AnnotationFile) -> _Reading | None:
+        """What an earlier look read, where it still holds."""
+        before = self._readings.get(file.real)
+        if before is None or not before.settled or not before.digest:
+            return None
+        try:
+            now = os.lstat(os.path.join(base, file.real))
+        except OSError:
+            return None
+        return before if before.identity == signature(now) else None
+
+    def _read(
+        self, base: str, file: AnnotationFile, left: int
+    ) -> tuple[_Reading | None, int]:
+        """Read a file, or go on reading it, within what is left of the budget.
+
+        Returns:
+            How far it was read, None where it cannot be, and the bytes that took.
+        """
+        try:
+            with os.fdopen(open_annotation_file(base, file), "rb", 0) as stream:
+                reading = self._resume(file, os.fstat(stream.fileno()))
+                start = reading.length
+                _read_on(stream, reading, left)
+                return reading, reading.length - start
+        except (PathError, OSError):
+            return None, 0
+
+    def _resume(self, file: AnnotationFile, status: os.stat_result) -> _Reading:
+        before = self._readings.get(file.real)
+        identity = signature(status)
+        if before and not before.digest and before.identity == identity:
+            return before
+        return _Reading(identity, abs(time.time() - status.st_ctime) > _SETTLED_S)
+
+
+@functools.cache
+def watch(root: Path, mirror: Mirror | None = None) -> Watch:
+    """The watch over a root: one in a process, so that digests are kept."""
+    return Watch(root, mirror=mirror)
+
+
+def _read_on(stream: BinaryIO | Any, reading: _Reading, left: int) -> None:
+    stream.seek(reading.length)
+    while left > 0:
+        chunk = stream.read(min(_CHUNK_BYTES, left))
+        if not chunk:
+            reading.finish()
+            return
+        reading.take(chunk)
+        left -= len(chunk)
+
+
+def _size(base: str, path: str) -> int:
+    try:
+        return os.stat(os.path.join(base, path)).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""What is measured of each crop, and the pictures of faulty ones."""

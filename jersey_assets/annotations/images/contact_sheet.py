@@ -1,0 +1,85 @@
+"""A picture of the crops that have faults, for those who would rather look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jersey_assets.annotations.disk.files import AnnotationError, read_file
+from jersey_assets.annotations.rules import Rules
+from jersey_assets.crops.decode import ImageError, decode_crop
+from jersey_assets.crops.prepare import resize_crop
+
+MAX_CROPS = 40
+_SIDE = 64
+_WIDTH_INCHES = 1.85
+_CAPTION_CHARACTERS = 30
+"""As many as fit over a crop of that width; enough for train/annotations.jsonl:1234."""
+
+_UNSHOWABLE = (
+    "image.empty",
+    "image.format",
+    "image.truncated",
+    "image.corrupt",
+    "image.decode",
+    "image.too_large",
+)
+
+
+def write_contact_sheet(
+    root: Path, findings: pd.DataFrame, rules: Rules, path: Path
+) -> None:
+    """Draws crops that something was found in, with file, line, label and reason.
+
+    The first of each reason, as many of each as there is room for.
+
+    Args:
+        root: the dataset root.
+        findings: a table of rows set aside, or of warnings.
+        rules: limits on bytes and pixels.
+        path: the PNG to write; not written where no crop of them can be shown.
+    """
+    from jersey_assets.plots.figures import crop_grid
+    from jersey_assets.plots.png import draw_png
+
+    crops, captions = [], []
+    shown = ~findings["reason"].isin(_UNSHOWABLE) & findings["image"].notna()
+    findings = findings[shown]
+    share = -(-MAX_CROPS // max(1, findings["reason"].nunique()))
+    first = findings.groupby("reason", sort=False).head(share)
+    for row in first.drop_duplicates(["file", "line"]).itertuples():
+        crop = _read_crop(root, str(row.image), rules)
+        if crop is not None:
+            crops.append(crop)
+            captions.append(_caption(row))
+        if len(crops) == MAX_CROPS:
+            break
+    if crops:
+        draw_png(path, crop_grid, crops, captions, width=_WIDTH_INCHES)
+
+
+def _caption(row: Any) -> str:
+    """Where the row stands, by the end of its path, and what was found in it."""
+    where = f"{row.file}:{row.line}" if row.line else str(row.file)
+    if len(where) > _CAPTION_CHARACTERS:
+        where = f"…{where[1 - _CAPTION_CHARACTERS :]}"
+    label = "" if pd.isna(row.label) else json.dumps(row.label, ensure_ascii=False)
+    # What the label leaves room for; the reason must stay whole.
+    room = _CAPTION_CHARACTERS - len(row.reason) - 2
+    label = label if len(label) <= room else f"{label[: room - 1]}…"
+    return f"{where}\n{label}  {row.reason}".replace("\n  ", "\n")
+
+
+def _read_crop(
+    root: Path, image: str, rules: Rules
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+    """The crop, or None where it is the reason for setting the row aside."""
+    try:
+        data = read_file(root, image, rules.max_image_bytes)
+        return resize_crop(decode_crop(data, rules.max_pixels), _SIDE)
+    except (AnnotationError, ImageError):
+        return None

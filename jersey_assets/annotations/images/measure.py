@@ -1,0 +1,231 @@
+"""The image probe: opens each crop once, decodes it fully and measures it.
+
+Runs in this process for a handful of images; for many, `probing` starts it as a
+program of its own, which is why it imports no tables. Such a worker reads one JSON
+line of paths after the other and answers each with a line of JSON and the raw bytes of
+the measurements; it ends when its input does, so it cannot outlive a killed parent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from jersey_assets.annotations.disk import files
+from jersey_assets.annotations.rules import Rules
+from jersey_assets.crops.decode import ImageError, decode_crop
+
+_FLAT_RANGE = 12
+"""A crop whose every channel spans no more than this shows nothing."""
+
+_DULL = 2.0
+"""Standard deviation of a grey 8 x 9 thumbnail under which its dHash is mere noise."""
+
+_THUMB = (16, 18)
+"""Rows and columns of the thumbnail, twice those of the dHash."""
+
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+
+SIGNATURE = ("device", "inode", "bytes", "mtime_ns", "ctime_ns")
+"""What `stat` says of a file; any change of content changes it, save in one tick."""
+
+PROBED = np.dtype(
+    [
+        *((name, "<i8") for name in SIGNATURE),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("sha256", "V32"),
+        ("pixels", "V32"),
+        ("dhash", "<u8"),
+        ("thumb", "u1", (288,)),
+        ("dull", "?"),
+        ("flat", "?"),
+    ]
+)
+"""What is known of a crop: its file's signature, its size in pixels after the EXIF
+orientation, the sha256 of the file and of size and RGB pixels, the 64-bit difference
+hash, the grey 16 x 18 thumbnail that it comes from, whether that hash means little
+(`dull`) and whether nothing can be seen (`flat`)."""
+
+
+READY = b"ready\n"
+"""What a worker says once it can answer."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Measurements of images, in the order asked.
+
+    Attributes:
+        values: array of dtype `PROBED`; zeros where an image has a fault.
+        faults: reason and message by position.
+    """
+
+    values: NDArray[np.void]
+    faults: dict[int, tuple[str, str]]
+
+
+def probe_images(root: str, paths: Sequence[str], rules: Rules) -> Probed:
+    """Open, decode and measure images.
+
+    Args:
+        root: the dataset's real root.
+        paths: real posix paths relative to it; neighbours best share a folder.
+        rules: limits on bytes and pixels.
+    """
+    values = np.zeros(len(paths), PROBED)
+    good: list[int] = []
+    found: list[_Measured] = []
+    faults: dict[int, tuple[str, str]] = {}
+    with CropReader(root, rules) as crops:
+        for position, path in enumerate(paths):
+            try:
+                found.append(_measure(crops, path))
+                good.append(position)
+            except (ImageError, files.PathError) as error:
+                faults[position] = error.reason, str(error)
+    values[good] = _collect(found)
+    return Probed(values, faults)
+
+
+class CropReader:
+    """Reads image files of a dataset, keeping the last folder open."""
+
+    def __init__(self, root: str, rules: Rules) -> None:
+        """Start without any folder open."""
+        self._root = root
+        self._limit = rules.max_image_bytes
+        self.max_pixels = rules.max_pixels
+        self._parent = ""
+        self._folder = -1
+
+    def __enter__(self) -> CropReader:
+        """Use as a context, so that the folder is closed."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the last folder."""
+        if self._folder >= 0:
+            os.close(self._folder)
+
+    def read(self, path: str) -> tuple[bytes, os.stat_result]:
+        """Read a file whole, with what `fstat` said when it was opened.
+
+        Raises:
+            PathError: it is missing, no regular file or unreadable.
+            ImageError: `image.too_large`, by bytes.
+        """
+        parent, _, name = path.rpartition("/")
+        try:
+            if self._folder < 0 or parent != self._parent:
+                folder = files.open_folder(self._root, parent)
+                self.__exit__(None, None, None)
+                self._parent, self._folder = parent, folder
+            data, status = files.read_regular(self._folder, name, self._limit)
+        except OSError as error:
+            raise files.path_error(error) from error
+        if len(data) > self._limit:
+            raise ImageError(
+                "image.too_large",
+                f"the file has more than {self._limit:,} bytes; store the crop, not "
+                "the whole picture",
+            )
+        return data, status
+
+
+class _Measured(NamedTuple):
+    """What was measured of one crop."""
+
+    status: os.stat_result
+    size: tuple[int, int]
+    file: bytes
+    pixels: bytes
+    thumb: bytes
+    flat: bool
+
+
+def _measure(crops: CropReader, path: str) -> _Measured:
+    data, status = crops.read(path)
+    image = decode_crop(data, crops.max_pixels)
+    pixels = hashlib.sha256(b"%dx%d:" % image.size)
+    pixels.update(image.tobytes())
+    thumb = image.resize(_THUMB[::-1], Image.Resampling.BOX).tobytes()
+    return _Measured(
+        status,
+        image.size,
+        hashlib.sha256(data).digest(),
+        pixels.digest(),
+        thumb,
+        _is_flat(image, thumb),
+    )
+
+
+def _is_flat(image: Image.Image, thumb: bytes) -> bool:
+    """Say whether every channel is even."""
+    # Averages span no more than what they are averages of; a few settle most crops.
+    some = thumb[:: 3 * 48]
+    if max(some) - min(some) > _FLAT_RANGE:
+        return False
+    spans = cast(tuple[tuple[int, int], ...], image.getextrema())
+    return all(high - low <= _FLAT_RANGE for low, high in spans)
+
+
+def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
+    """Turn measurements into an array, hashing all thumbnails at once."""
+    values = np.zeros(len(found), PROBED)
+    signatures = np.array([files.signature(m.status) for m in found], np.int64)
+    for name, column in zip(SIGNATURE, signatures.reshape(-1, 5).T, strict=True):
+        values[name] = column
+    values["width"] = [measured.size[0] for measured in found]
+    values["height"] = [measured.size[1] for measured in found]
+    values["sha256"] = np.frombuffer(b"".join(m.file for m in found), "V32")
+    values["pixels"] = np.frombuffer(b"".join(m.pixels for m in found), "V32")
+    thumbs = np.frombuffer(b"".join(m.thumb for m in found), np.uint8)
+    grey = thumbs.reshape(-1, *_THUMB, 3).astype(np.float32) @ _GREY
+    columns = grey[:, :, ::2] + grey[:, :, 1::2]
+    small = (columns[:, ::2] + columns[:, 1::2]) / 4
+    brighter = (small[:, :, 1:] > small[:, :, :-1]).reshape(-1, 64)
+    values["dhash"] = np.packbits(brighter, axis=1).view(">u8").ravel()
+    values["thumb"] = grey.reshape(-1, math.prod(_THUMB))
+    values["dull"] = small.std(axis=(1, 2)) < _DULL
+    values["flat"] = [measured.flat for measured in found]
+    return values
+
+
+def settings_line(root: str, rules: Rules) -> bytes:
+    """Write the first line that a worker reads."""
+    return json.dumps({"root": root, "rules": asdict(rules)}).encode() + b"\n"
+
+
+def _serve() -> None:
+    """Answer until the input ends."""
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    settings = json.loads(questions.readline())
+    rules = Rules(**settings["rules"])
+    answers.write(READY)
+    answers.flush()
+    for question in questions:
+        probed = probe_images(settings["root"], json.loads(question), rules)
+        answers.write(json.dumps(probed.faults).encode() + b"\n")
+        answers.write(probed.values.tobytes())
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,1 @@
+"""Lines of JSONL, read strictly into rows."""

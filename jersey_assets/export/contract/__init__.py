@@ -1,0 +1,1 @@
+"""The contract of a model file, checked by what the file does."""

@@ -1,0 +1,1 @@
+"""What keeps the graph running: jobs, sensors, alerts, the web page."""

@@ -1,0 +1,1 @@
+"""The deployed part: a model file in, answers out."""

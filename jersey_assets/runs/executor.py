@@ -1,0 +1,132 @@
+"""The executor: all steps in one process, and a step's wait for its pool told.
+
+Dagster's own in-process executor tries for a slot without a pause as long as another
+run has it, says next to nothing meanwhile, and hears no signal until it has the slot.
+This one says at once which run it waits for, looks twice a second, and ends when the
+run is terminated.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+from dagster._core.errors import raise_execution_interrupts
+from dagster._core.events import EngineEventData
+from dagster._core.execution.api import ExecuteRunWithPlanIterable
+from dagster._core.execution.context.system import (
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+)
+from dagster._core.execution.context_creation_job import PlanExecutionContextManager
+from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
+from dagster._core.execution.plan.instance_concurrency_context import (
+    InstanceConcurrencyContext,
+)
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.in_process import InProcessExecutor
+
+from jersey_assets.runs.liveness import PLACE_TAG
+
+_POLL_S = 0.5
+_SAY_AGAIN_S = 300.0
+
+
+class _Slots(InstanceConcurrencyContext):
+    """A run's claims to slots of pools; Dagster's loop over the steps asks it often."""
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        run: dg.DagsterRun,
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__(instance, run)
+        self._instance, self._say = instance, say
+        self._said: dict[str, float] = {}
+
+    def claim(
+        self, concurrency_key: str, step_key: str, step_priority: int = 0
+    ) -> bool:
+        """Takes a slot of the pool for a step, or says what the step waits for."""
+        if super().claim(concurrency_key, step_key, step_priority):
+            return True
+        now = time.monotonic()
+        if now - self._said.get(step_key, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
+            self._said[step_key] = now
+            self._say(
+                f"{step_key} waits for {self._holders(concurrency_key)}: the pool "
+                f"{concurrency_key} lets one at a time work; Ctrl-C ends the wait"
+            )
+        return False
+
+    def pending_claim_steps(self) -> list[str]:
+        """Asked for in every turn of the loop, so it is where an interrupt is heard."""
+        with raise_execution_interrupts():
+            return super().pending_claim_steps()
+
+    def interval_to_next_pending_claim_check(self) -> float:
+        """Seconds that the loop sleeps where no step can start; Dagster's says 0."""
+        return _POLL_S
+
+    def _holders(self, pool: str) -> str:
+        info = self._instance.event_log_storage.get_concurrency_info(pool)
+        held = [
+            f"{slot.step_key} of run {slot.run_id[:8]}{self._place(slot.run_id)}"
+            for slot in info.claimed_slots
+        ]
+        return " and ".join(held) or "another run"
+
+    def _place(self, run_id: str) -> str:
+        run = self._instance.get_run_by_id(run_id)
+        place = run.tags.get(PLACE_TAG) if run is not None else None
+        return f" ({place})" if place else ""
+
+
+class _InProcess(InProcessExecutor):
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        yield dg.DagsterEvent.engine_event(
+            plan_context,
+            f"Executing steps in process (pid: {os.getpid()})",
+            EngineEventData.in_process(
+                os.getpid(), execution_plan.step_keys_to_execute
+            ),
+        )
+        yield from ExecuteRunWithPlanIterable(
+            execution_plan=plan_context.execution_plan,
+            iterator=_execute_steps,
+            execution_context_manager=PlanExecutionContextManager(
+                job=plan_context.job,
+                retry_mode=plan_context.retry_mode,
+                execution_plan=plan_context.execution_plan,
+                run_config=plan_context.run_config,
+                dagster_run=plan_context.dagster_run,
+                instance=plan_context.instance,
+                raise_on_error=plan_context.raise_on_error,
+                output_capture=plan_context.output_capture,
+                step_dependency_config=self.step_dependency_config,
+            ),
+        )
+
+
+def _execute_steps(
+    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
+) -> Iterator[dg.DagsterEvent]:
+    run, say = job_context.dagster_run, job_context.log.info
+    with _Slots(job_context.instance, run, say) as slots:
+        try:
+            yield from inner_plan_execution_iterator(job_context, execution_plan, slots)
+        finally:  # also where a step was interrupted between its claim and its start
+            storage = job_context.instance.event_log_storage
+            storage.free_concurrency_slots_for_run(run.run_id)
+
+
+@dg.executor(name="in_process", config_schema={})
+def in_process(context: dg.InitExecutorContext) -> dg.Executor:
+    """All steps in the run's own process: one per step costs seconds each."""
+    return _InProcess(RetryMode.ENABLED)

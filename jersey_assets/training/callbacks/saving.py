@@ -1,0 +1,219 @@
+"""Keeps a training's work: the best epochs, and a checkpoint to resume from."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torchmetrics import Metric
+
+from jersey_assets.text import count
+from jersey_assets.training.callbacks.ema import ExponentialMovingAverage
+from jersey_assets.training.callbacks.history import Epoch, History
+from jersey_assets.training.checkpoint import Checkpoint
+from jersey_assets.training.errors import Interrupted
+from jersey_assets.training.resume import State, Work
+
+BEST_EPOCHS = 3
+SAVE_EVERY_S = 60.0
+"""A kill without warning loses at most this much work, and the step it falls into."""
+_AGREE_EVERY = 10
+
+
+def ranked(epochs: Sequence[Epoch]) -> list[Epoch]:
+    """The epochs, best first: by valid top-1, among equal ones by valid loss."""
+    return sorted(epochs, key=lambda e: (-e.valid_top1, e.valid_loss, e.epoch))
+
+
+def kept(epochs: Sequence[Epoch]) -> list[Epoch]:
+    """The epochs whose weights are kept: the best three, best first, and the last."""
+    best = ranked(epochs)[:BEST_EPOCHS]
+    return best + [epoch for epoch in epochs[-1:] if epoch not in best]
+
+
+def epoch_file(epoch: Epoch) -> str:
+    """Name of the file that holds an epoch's weights."""
+    return f"epoch_{epoch.epoch:03}.ckpt"
+
+
+def last_rise(epochs: Sequence[Epoch], min_delta: float) -> int:
+    """The last epoch whose valid top-1 was better than all before by more than that."""
+    best, risen = -math.inf, 0
+    for epoch in epochs:
+        if epoch.valid_top1 > best + min_delta:
+            best, risen = epoch.valid_top1, epoch.epoch
+    return risen
+
+
+class Keeper(Callback):
+    """Saves the work every minute and when the training is asked to stop.
+
+    SIGTERM and SIGINT ask it to. Then the training goes on to the next optimizer
+    step, or to the end of the epoch where that was the epoch's last, saves its work
+    and ends with `Interrupted`: what is saved there can be resumed to the bit.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        history: History,
+        ema: ExponentialMovingAverage,
+        checkpoint: Callable[..., Checkpoint],
+        patience: int,
+        min_delta: float,
+    ) -> None:
+        """Keeps the work of one training.
+
+        Args:
+            work: where it is kept.
+            history: the validated epochs; comes before this in the callbacks.
+            ema: the averaged weights.
+            checkpoint: makes an epoch's checkpoint from `ema_step`, `valid_top1`,
+                `valid_loss`, `state_dict` and `raw_state_dict`.
+            patience: epochs without a better valid top-1 before stopping, 0 = never.
+            min_delta: by how much it has to be better.
+        """
+        self.asked_to_stop = False
+        self._work, self._history, self._ema = work, history, ema
+        self._checkpoint, self._patience = checkpoint, patience
+        self._min_delta = min_delta
+        self._weights: dict[str, Checkpoint] = {}
+        self._step = 0
+        self._saved_at = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        self._step = trainer.global_step
+        # Lightning has put its own handlers here, and puts back those of before.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._notice)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any
+    ) -> None:
+        stepped = trainer.global_step != self._step
+        self._step = trainer.global_step
+        # In the middle of an accumulation the gradients so far would be lost, and
+        # after the last batch Lightning would skip the validation.
+        if not stepped or trainer.is_last_batch:
+            return
+        # Several processes must agree, which takes time.
+        if trainer.world_size == 1 or trainer.global_step % _AGREE_EVERY == 0:
+            self._save_when_due(trainer)
+
+    def on_train_epoch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule
+    ) -> None:
+        epochs = self._history.epochs
+        self._weights[epoch_file(epochs[-1])] = self._snapshot(module, epochs[-1])
+        wanted = {epoch_file(epoch) for epoch in kept(epochs)}
+        self._weights = {n: w for n, w in self._weights.items() if n in wanted}
+        risen = last_rise(epochs, self._min_delta)
+        if self._patience and len(epochs) - risen >= self._patience:
+            trainer.should_stop = True
+        finished = trainer.should_stop or len(epochs) == trainer.max_epochs
+        if not finished:
+            self._save_when_due(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._save(trainer, finished=True)
+
+    def on_save_checkpoint(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        # At the end of an epoch the metrics have been read and begin anew.
+        metrics = {} if trainer.is_last_batch else _metrics(module)
+        checkpoint["metrics"] = {
+            name: metric.metric_state for name, metric in metrics.items()
+        }
+
+    def on_load_checkpoint(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        metrics = _metrics(module)
+        for name, state in checkpoint["metrics"].items():
+            for part, value in state.items():
+                setattr(metrics[name], part, value)
+
+    def _notice(self, number: int, _: object) -> None:
+        self.asked_to_stop = True
+
+    def _save_when_due(self, trainer: pl.Trainer) -> None:
+        due = time.monotonic() - self._saved_at >= SAVE_EVERY_S
+        stop, due = trainer.strategy.broadcast((self.asked_to_stop, due))
+        if stop or due:
+            self._save(trainer)
+        if stop:
+            raise Interrupted(
+                "training was interrupted after "
+                f"{count(trainer.global_step, 'step')}, in epoch "
+                f"{trainer.current_epoch + 1}; the next run of the same recipe on the "
+                "same data goes on from there"
+            )
+
+    def _save(self, trainer: pl.Trainer, *, finished: bool = False) -> None:
+        name = "" if finished else f"resume_{trainer.global_step:06}.ckpt"
+        state = State(
+            epochs=tuple(self._history.epochs),
+            step=trainer.global_step,
+            seconds=self._history.seconds,
+            device=self._history.device,
+            facts=self._history.facts,
+            resume=name,
+            finished=finished,
+        )
+        files: dict[str, Callable[[Path], None]] = {
+            epoch_file(epoch): partial(self._write_epoch, epoch)
+            for epoch in kept(self._history.epochs)
+        }
+        if name:
+            files[name] = trainer.save_checkpoint
+        if trainer.is_global_zero:
+            self._work.save(state, files)
+        elif name:
+            # Lightning wants all processes in a save; the first one writes.
+            trainer.save_checkpoint(self._work.folder / name)
+        trainer.strategy.barrier()
+        self._saved_at = time.monotonic()
+
+    def _write_epoch(self, epoch: Epoch, path: Path) -> None:
+        self._weights[epoch_file(epoch)].save(path)
+
+    def _snapshot(self, module: pl.LightningModule, epoch: Epoch) -> Checkpoint:
+        """The weights as they are now, on the CPU."""
+        return self._checkpoint(
+            ema_step=self._ema.updates,
+            valid_top1=epoch.valid_top1,
+            valid_loss=epoch.valid_loss,
+            state_dict=_copy(self._ema.average.model.state_dict()),  # type: ignore[union-attr]
+            raw_state_dict=_copy(module.model.state_dict()),  # type: ignore[union-attr]
+        )
+
+
+def _metrics(module: pl.LightningModule) -> dict[str, Metric]:
+    return {name: m for name, m in module.named_modules() if isinstance(m, Metric)}
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies weights to the CPU, in the plain memory format."""
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in state.items()
+    }
