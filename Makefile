@@ -71,11 +71,12 @@ bench-sensor: $(READY)
 
 # Some 20 faults, each with runs of the whole graph: a quarter of an hour.
 bench-faults: $(READY)
-	$(BIN)/python -m benchmarks.faults $(if $(FAULT),--only "$(FAULT)")
+	$(BIN)/python -m benchmarks.faults $(if $(FAULT),--only $(call quoted,$(FAULT)))
 
-# BENCH_DATA: dataset roots to train on, a drawn one where none is named.
+# BENCH_DATA: the dataset root to train on, a drawn one where none is named.
 bench-training: $(READY)
-	$(BIN)/python -m benchmarks.training $(addprefix --data ,$(BENCH_DATA))
+	$(BIN)/python -m benchmarks.training \
+	  $(if $(BENCH_DATA),--data $(call quoted,$(BENCH_DATA)))
 
 # Some 600 kills and every call that a publish makes failed in turn: a few minutes.
 bench-store: $(READY)
