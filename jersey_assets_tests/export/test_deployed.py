@@ -172,7 +172,7 @@ def test_check_onnx_tells_of_other_bad_files_before_it_opens_the_model(
     program = (
         "import sys; from jersey_assets.cli import main\n"
         "sys.addaudithook(lambda event, a: event == 'subprocess.Popen' "
-        "and 'jersey_assets.export.probe' in a[1] and print('opened'))\n"
+        "and 'jersey_assets.export.contract.probe' in a[1] and print('opened'))\n"
         "raise SystemExit(main())"
     )
     asked = [sys.executable, "-c", program, "check-onnx", tmp_path / "model.onnx"]
