@@ -20,18 +20,19 @@ import torch
 
 from jersey_assets.training import resume
 from jersey_assets.training.augment.augmentation import augment
-from jersey_assets.training.callbacks import saving
-from jersey_assets.training.callbacks.history import Epoch
 from jersey_assets.training.checkpoint import load_checkpoint
 from jersey_assets.training.checks import verdicts
 from jersey_assets.training.data.crops import Crops
+from jersey_assets.training.epochs import Epoch, kept
 from jersey_assets.training.errors import Interrupted
 from jersey_assets.training.evaluation import evaluate
-from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.fit import fit
 from jersey_assets.training.module import TrainingModule
+from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Augmentation, Recipe
+from jersey_assets.training.result import Training
 from jersey_assets.training.resume import remove_finished
-from jersey_assets_tests.training.conftest import SIZE, STATISTICS
+from jersey_assets_tests.training.conftest import SIZE, data_of
 from jersey_assets_tests.training.killed import MOMENTS, tiny_fit
 
 BATCHES, EPOCHS = 5, 3
@@ -56,7 +57,8 @@ def few(train: Crops) -> Crops:
 def run(labels: list[str], few: Crops, valid: Crops) -> Callable[..., Training]:
     def run(scratch: Path | None = None, data: Crops = few, **knobs: Any) -> Training:
         recipe = Recipe.model_validate(KNOBS | knobs)
-        return fit(recipe, labels, data, valid, STATISTICS, lambda *_: None, scratch)
+        plan = Plan(recipe, data_of(labels, data, valid))
+        return fit(plan, lambda *_: None, scratch)
 
     return run
 
@@ -65,7 +67,7 @@ def run(labels: list[str], few: Crops, valid: Crops) -> Callable[..., Training]:
 def whole(labels: list[str], few: Crops, valid: Crops) -> Training:
     """A training that nothing interrupts."""
     recipe = Recipe.model_validate(KNOBS)
-    return fit(recipe, labels, few, valid, STATISTICS, lambda *_: None)
+    return fit(Plan(recipe, data_of(labels, few, valid)), lambda *_: None)
 
 
 @pytest.fixture
@@ -226,8 +228,8 @@ def test_kept_are_the_best_three_and_the_last_with_ties_broken_by_loss() -> None
 
     scores = [(0.9, 0.5), (0.9, 0.4), (0.2, 0.1), (0.9, 0.4), (0.8, 0.1), (0.1, 9)]
     epochs = [epoch(n, *score) for n, score in enumerate(scores, 1)]
-    assert [e.epoch for e in saving.kept(epochs)] == [2, 4, 1, 6]
-    assert [e.epoch for e in saving.kept(epochs[:2])] == [2, 1]
+    assert [e.epoch for e in kept(epochs)] == [2, 4, 1, 6]
+    assert [e.epoch for e in kept(epochs[:2])] == [2, 1]
 
 
 def test_the_kept_epochs_are_files_with_the_weights_they_are_named_for(
