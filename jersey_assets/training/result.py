@@ -55,18 +55,20 @@ class Training:
         self._draw(folder)
 
     def _draw(self, folder: Path) -> None:
-        from jersey_assets.plots import figures
+        from jersey_assets.plots.accuracy import confusion_matrix
+        from jersey_assets.plots.curves import training_curves
+        from jersey_assets.plots.grids import augmented_crops
         from jersey_assets.plots.png import draw_png
 
-        draw_png(folder / "curves.png", figures.training_curves, self.history)
+        draw_png(folder / "curves.png", training_curves, self.history)
         crops = self.augmented.permute(0, 1, 3, 4, 2).numpy()
-        draw_png(folder / "augmented.png", figures.augmented_crops, crops)
+        draw_png(folder / "augmented.png", augmented_crops, crops)
         best = self.summary["best_epoch"]
         for epoch, counts in self.confusions.items():
             name = "confusion" if epoch == best else f"confusion_epoch_{epoch:03}"
             draw_png(
                 folder / f"{name}.png",
-                figures.confusion_matrix,
+                confusion_matrix,
                 self.checkpoint.labels,
                 counts,
                 f"valid, epoch {epoch}",
