@@ -30,8 +30,9 @@ from jersey_assets.training.fit import fit
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Augmentation, Recipe
+from jersey_assets.training.record import Record, ThreadChoice
 from jersey_assets.training.result import Training
-from jersey_assets.training.resume import remove_finished
+from jersey_assets.training.resume import ResumeFolder, State, remove_finished
 from jersey_assets_tests.training.conftest import SIZE, data_of
 from jersey_assets_tests.training.killed import MOMENTS, tiny_fit
 
@@ -222,6 +223,28 @@ def test_resumed_weights_are_the_averaged_ones(
         assert verdict.passed, verdict.message
 
 
+def test_a_record_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
+    record = Record(
+        epochs=[Epoch(1, 2.5, 0.1, 2.25, 0.2, 0.7, 1e-3, 9.75)],
+        seconds=12.5,
+        device="cpu",
+        precision="32-true",
+        threads=[ThreadChoice(0, 2), ThreadChoice(7, 1)],
+        train_images=320,
+        train_seconds=8.5,
+        peak_memory_mb=700,
+        peak_gpu_memory_mb=90,
+        confusions={2: [[3, 0], [1, 2]], 10: [[3, 0], [0, 3]]},
+    )
+    state = State(record, step=9, resume="resume_000009.ckpt")
+    folder = ResumeFolder(tmp_path / "key", {"recipe": "a", "code": "b"})
+    folder.save(state, {state.resume: lambda path: path.write_bytes(b"weights")})
+    assert folder.load() == state
+    other = ResumeFolder(folder.path, {"recipe": "a", "code": "c"})
+    assert other.load() == State()
+    assert not folder.path.exists()
+
+
 def test_kept_are_the_best_three_and_the_last_with_ties_broken_by_loss() -> None:
     def epoch(number: int, top1: float, loss: float) -> Epoch:
         return Epoch(number, 1.0, 0.5, loss, top1, 1.0, 0.1, 1.0)
@@ -246,7 +269,7 @@ def test_the_kept_epochs_are_files_with_the_weights_they_are_named_for(
 
 @pytest.fixture
 def interrupted(run, interrupt_at, tmp_path: Path) -> Path:
-    """The work folder of a training that was interrupted in its second epoch."""
+    """The resume folder of a training that was interrupted in its second epoch."""
     interrupt_at(1, 1)
     with pytest.raises(Interrupted):
         run(tmp_path)
