@@ -8,7 +8,6 @@ import lightning.pytorch as pl
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from jersey_assets.training import trainer as own
 from jersey_assets.training.callbacks.confusions import Confusions
 from jersey_assets.training.callbacks.history import History
 from jersey_assets.training.callbacks.saving import Saving
@@ -34,7 +33,7 @@ def swap_when_given_to_lightning(
             callbacks[a], callbacks[b] = callbacks[b], callbacks[a]
             super().__init__(callbacks=callbacks, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(own.pl, "Trainer", Swapped)
+    monkeypatch.setattr(pl, "Trainer", Swapped)
 
 
 @pytest.mark.parametrize(("first", "then"), PAIRS)
@@ -58,6 +57,6 @@ def test_a_callback_without_one_that_it_relies_on_is_refused(
             fewer = [one for one in callbacks if not isinstance(one, History)]
             super().__init__(callbacks=fewer, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(own.pl, "Trainer", Without)
+    monkeypatch.setattr(pl, "Trainer", Without)
     with pytest.raises(ValueError, match="Confusions must come after History"):
         tiny_fit(tmp_path)
