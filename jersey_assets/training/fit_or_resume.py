@@ -108,10 +108,15 @@ def fit_or_resume(
 
 @contextmanager
 def one_training(scratch: Path, run_id: str) -> Iterator[None]:
-    """Waits for other trainings in `scratch`; removes what was finished in here.
+    """Waits for other trainings in `scratch` and keeps them out.
 
-    Store the result in here: once it is stored, nobody goes on from there. After an
-    exception everything stays.
+    Publish the result inside the block. When the block ends normally, the saved
+    folders of finished trainings are removed; after an exception they stay, for the
+    next try to resume.
+
+    Args:
+        scratch: as in `fit_or_resume`.
+        run_id: what other trainings are told about this one.
     """
     trainings = _trainings(scratch)
     with one_at_a_time(trainings.with_suffix(".lock"), run_id):

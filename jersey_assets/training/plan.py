@@ -19,7 +19,7 @@ from jersey_assets.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe and what it is followed on.
+    """A recipe with the data and the first weights that it is applied to.
 
     Attributes:
         recipe: all knobs; what it leaves to the data becomes a number here.

@@ -56,10 +56,9 @@ class Saving(Ordered):
         """Saves one training.
 
         Args:
-            folder: where to.
-            plan: the training's; says after how many epochs without a better valid
-                top-1 to stop.
-            record: what is known of it so far.
+            folder: where its files go.
+            plan: goes into the checkpoints; its recipe says when patience ends.
+            record: what the other callbacks have noted.
             ema: the averaged weights.
         """
         self.asked_to_stop = False
