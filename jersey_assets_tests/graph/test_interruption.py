@@ -21,7 +21,7 @@ from jersey_assets.storage.store import Store
 from jersey_assets.training.callbacks import saving
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets.training.errors import TrainingError
-from jersey_assets.training.resume import Work
+from jersey_assets.training.resume import ResumeFolder
 from jersey_assets_tests.stopped import WAITING, train
 from jersey_assets_tests.storage.test_lock import hold
 from jersey_assets_tests.waiting import PATIENCE_S, wait_until
@@ -104,7 +104,7 @@ def fail_once(
 ) -> list[int]:
     """Lets the training's work fail to be saved, once."""
     calls: list[int] = []
-    really_save = Work.save
+    really_save = ResumeFolder.save
 
     def save(*arguments: Any) -> None:
         calls.append(len(calls) + 1)
@@ -112,7 +112,7 @@ def fail_once(
             raise error
         really_save(*arguments)
 
-    monkeypatch.setattr(Work, "save", save)
+    monkeypatch.setattr(ResumeFolder, "save", save)
     return calls
 
 

@@ -19,7 +19,7 @@ from jersey_assets.labels.statistics import write_statistics
 from jersey_assets.storage.store import Artifact, Origin, Store
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.evaluation import evaluate, write_evaluation
-from jersey_assets.training.fit import Training
+from jersey_assets.training.result import Training
 from jersey_assets_tests.training.conftest import quick_fit
 
 ORIGIN = Origin("code", (), {})

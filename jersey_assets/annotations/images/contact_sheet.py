@@ -48,7 +48,7 @@ def write_contact_sheet(
         rules: limits on bytes and pixels.
         path: the PNG to write; not written where no crop of them can be shown.
     """
-    from jersey_assets.plots.figures import crop_grid
+    from jersey_assets.plots.grids import crop_grid
     from jersey_assets.plots.png import draw_png
 
     crops, captions = [], []
