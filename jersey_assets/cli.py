@@ -186,7 +186,7 @@ def _validate(options: argparse.Namespace) -> int:
 def _check_onnx(options: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
-    from jersey_assets.export.contract.promises import judge_model
+    from jersey_assets.export.contract.check import judge_model
     from jersey_assets.export.contract.sandbox import observe
     from jersey_assets.labels.file import read_labels
 

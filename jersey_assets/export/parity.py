@@ -18,6 +18,7 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
+from jersey_assets.export.batch_sizes import PARITY, USUAL
 from jersey_assets.export.latency import measure_latency
 from jersey_assets.export.runtimes import (
     Scorer,
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
     from jersey_assets.training.data.crops import Crops
 
-BATCH_SIZES = (1, 2, 3, 8, 17, 32)
-_USUAL_BATCH = BATCH_SIZES[-1]
+
 # Crops that each batch size is tried on.
 _SAMPLE = 96
 # Crops that are computed in float64, ten times slower, to see what rounding does.
@@ -119,8 +119,8 @@ def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
     session, network = open_session(data), checkpoint.build_model()
     score = _on_crops(onnx_scorer(session), checkpoint)
     score_torch = _on_crops(torch_scorer(network), checkpoint)
-    torch_logits = in_batches(score_torch, crops.images, _USUAL_BATCH)
-    onnx_logits = in_batches(score, crops.images, _USUAL_BATCH)
+    torch_logits = in_batches(score_torch, crops.images, USUAL)
+    onnx_logits = in_batches(score, crops.images, USUAL)
     if onnx_logits.shape != torch_logits.shape:
         raise ModelError(
             f"{model}: scores of shape {onnx_logits.shape}; "
@@ -135,7 +135,7 @@ def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
         **distance(onnx_logits, torch_logits),
         **_accuracy(onnx_logits, torch_logits, crops.targets.numpy()),
         "disagreements": _disagreements(onnx_logits, torch_logits, crops, checkpoint),
-        "batch_sizes": [size for size in BATCH_SIZES if size <= len(crops)],
+        "batch_sizes": [size for size in PARITY if size <= len(crops)],
         "per_batch_size": _per_batch_size(score, some, some_torch, onnx_logits[sample]),
         "per_optimization": [
             _compared("on", onnx_logits[sample], some_torch),
@@ -202,7 +202,7 @@ def _per_batch_size(
 ) -> list[dict[str, Any]]:
     """Distance to PyTorch, and to onnxruntime's own rows in its usual batches."""
     rows = []
-    for size in BATCH_SIZES:
+    for size in PARITY:
         if size > len(images):
             break
         answer = in_batches(score, images, size)
@@ -229,12 +229,12 @@ def _compared(switch: str, answer: Numbers, reference: Numbers) -> dict[str, Any
 
 
 def _scored(session: Any, images: torch.Tensor, checkpoint: Checkpoint) -> Numbers:
-    return in_batches(_on_crops(onnx_scorer(session), checkpoint), images, _USUAL_BATCH)
+    return in_batches(_on_crops(onnx_scorer(session), checkpoint), images, USUAL)
 
 
 def _tolerance(network: torch.nn.Module, inputs: Inputs) -> float:
-    single = in_batches(torch_scorer(network), inputs, _USUAL_BATCH)
-    double = in_batches(torch_scorer(network, double=True), inputs, _USUAL_BATCH)
+    single = in_batches(torch_scorer(network), inputs, USUAL)
+    double = in_batches(torch_scorer(network, double=True), inputs, USUAL)
     return rounding_tolerance(single, double)
 
 
@@ -249,8 +249,8 @@ def _probes(
             # The values must count, not their order in memory.
             inputs = np.ascontiguousarray(inputs.transpose(0, 3, 2, 1))
             inputs = inputs.transpose(0, 3, 2, 1)
-        answer = in_batches(score, inputs, _USUAL_BATCH)
-        reference = in_batches(torch_scorer(network), inputs, _USUAL_BATCH)
+        answer = in_batches(score, inputs, USUAL)
+        reference = in_batches(torch_scorer(network), inputs, USUAL)
         rows.append(
             {
                 "kind": kind,

@@ -185,7 +185,7 @@ def checkpoint_checks(
 )
 @within(OP_HOURS)
 def onnx_checks(artifacts: Artifacts) -> CheckResults:
-    from jersey_assets.export.contract.promises import check_model
+    from jersey_assets.export.contract.check import check_model
     from jersey_assets.training.checkpoint import load_checkpoint
 
     store = artifacts.store()

@@ -19,8 +19,8 @@ from jersey_assets.export.tolerance import distance
 from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.data.crops import Crops, normalize
-from jersey_assets_tests.export.broken.surgery import change
 from jersey_assets_tests.export.conftest import make_crops
+from jersey_assets_tests.export.contract.broken.surgery import change
 
 
 @pytest.fixture(scope="module")
