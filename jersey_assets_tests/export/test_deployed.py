@@ -14,9 +14,9 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 
+from jersey_assets.export.comparison import compare
 from jersey_assets.export.contract.check import check_model
 from jersey_assets.export.latency import measure_latency
-from jersey_assets.export.parity import compare
 from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.reader.predictor import Predictor
 from jersey_assets.reader.session import open_session

@@ -13,8 +13,10 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from jersey_assets.export.comparison import compare
 from jersey_assets.export.latency import measure_latency
-from jersey_assets.export.parity import compare, verdicts, write_parity
+from jersey_assets.export.parity import write_parity
+from jersey_assets.export.parity_checks import verdicts
 from jersey_assets.export.tolerance import distance
 from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.training.checkpoint import Checkpoint
