@@ -54,7 +54,7 @@ NOBODY = Provenance("none", "none", "none", "none")
 def random_checkpoint(name: str) -> Checkpoint:
     """A checkpoint of a recipe's network that has learned nothing."""
     torch.manual_seed(0)
-    recipe = Recipe.model_validate({"model": name})
+    recipe = Recipe.model_validate({"model": name, "image_size": 64})
     labels = tuple(str(number) for number in range(42))
     state = build_model(recipe, labels).state_dict()
     half = (0.5, 0.5, 0.5)

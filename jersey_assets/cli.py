@@ -69,10 +69,11 @@ def _require_packages(options: argparse.Namespace) -> None:
         name for name in needs if find_spec(_IMPORTED_AS.get(name, name)) is None
     ]
     if missing:
+        extra = "" if options.command == "predict" else "[platform]"
         raise ImportError(
             f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed "
-            f"here; install what this command needs (pip install {' '.join(missing)}), "
-            "or this package without --no-deps"
+            f"here; in the project's folder, pip install '.{extra}' installs what this "
+            "command needs"
         )
 
 

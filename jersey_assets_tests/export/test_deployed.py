@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,37 +21,21 @@ from jersey_assets.reader.predictor import Predictor
 from jersey_assets.reader.session import open_session
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets_tests.export.conftest import make_crops, set_property
-
-DEPLOYED = ("onnxruntime", "numpy", "PIL", "jersey_assets")
+from jersey_assets_tests.installed import NEEDED, link_packages, run_with
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `predict` needs, and nothing else."""
     folder = tmp_path_factory.mktemp("packages")
-    for name in DEPLOYED:
-        spec = find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
-        home = Path(spec.origin).parent
-        (folder / name).symlink_to(home)
-        for libraries in home.parent.glob(
-            f"{'pillow' if name == 'PIL' else name}.libs"
-        ):
-            (folder / libraries.name).symlink_to(libraries)
+    link_packages(folder, [*NEEDED, "jersey_assets"])
     return folder
 
 
 def command(packages: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs the command line without this environment's packages."""
     program = "from jersey_assets.cli import main; raise SystemExit(main())"
-    return subprocess.run(
-        [sys.executable, "-S", "-P", "-c", program, *map(str, arguments)],
-        env={"PYTHONPATH": str(packages), "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_with(packages, program, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +55,7 @@ def test_a_command_that_lacks_packages_names_them_and_ends_with_2(
     ended = command(packages, *arguments)
     assert ended.returncode == 2
     assert lacks in ended.stderr
-    assert "pip install" in ended.stderr
+    assert "pip install '.[platform]' installs what this command needs" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
