@@ -31,9 +31,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks.inject import die
+from jersey_assets.storage.owner import DatasetRoot, adopt, owner
 from jersey_assets.storage.store import CURRENT, MANIFEST, Origin, StorageError, Store
 
-ASSET = "thing"
+ASSET, NOTE = "thing", "dataset.json"
 FILES = ("number.txt", "body.bin")
 LOCKS = ".scratch"
 FAULTS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "kill": 0}
@@ -41,12 +42,16 @@ FAILED_CLEANLY, FAILED_OTHERWISE = 3, 4
 
 
 def publish(store: Store, number: str) -> None:
-    """Publishes content that can be told from any other: the number, in two files."""
+    """Publishes content that can be told from any other: the number, in two files.
+
+    Whose the root is, is noted anew each time.
+    """
 
     def make(folder: Path) -> None:
         (folder / FILES[0]).write_text(number)
         (folder / FILES[1]).write_bytes(number.encode() * 5000)
 
+    adopt(store, DatasetRoot(number))
     store.publish(ASSET, Origin("bench", settings={"number": number}), make)
 
 
@@ -57,6 +62,7 @@ def number_read(store: Store) -> str:
         StorageError: they cannot read it.
         ValueError: the files are of two versions, or there is none.
     """
+    owner(store)
     artifact = store.current(ASSET)
     if artifact is None:
         raise ValueError("there is no current version")
@@ -86,9 +92,10 @@ def left_behind(root: Path) -> list[str]:
                 found.append(str(path))
         elif path.name != CURRENT:
             found.append(str(path))
-    found += [str(path) for path in root.iterdir() if path.name not in (ASSET, LOCKS)]
+    known = (ASSET, LOCKS, NOTE)
+    found += [str(path) for path in root.iterdir() if path.name not in known]
     locks = (path for path in (root / LOCKS).rglob("*") if path.is_file())
-    return found + [str(path) for path in locks if path.name != ASSET]
+    return found + [str(path) for path in locks if path.name not in known]
 
 
 def forked(work: Callable[[], object]) -> int:

@@ -295,6 +295,8 @@ class Store:
     def write_note(self, asset: str, name: str, content: Any) -> None:
         """Replaces a JSON file beside an asset's versions in one step.
 
+        What killed writers of it left behind is removed.
+
         Args:
             asset: the asset's name; empty: beside the assets.
             name: the file's.
@@ -305,6 +307,9 @@ class Store:
         """
         with self._alone(asset or name):
             self._replace(asset, name, content)
+            if self._is_local:
+                with self._writing(asset or name):
+                    remove_partial(Path(self._base) / asset, name)
 
     def read_note(self, asset: str, name: str) -> Any:
         """Reads a JSON file beside an asset's versions, or None where there is none.

@@ -59,6 +59,14 @@ def test_a_command_that_lacks_packages_names_them_and_ends_with_2(
     assert ended.stderr.count("\n") == 1
 
 
+def test_predict_without_what_it_needs_names_no_extra(tmp_path: Path) -> None:
+    link_packages(tmp_path, ["numpy", "PIL", "jersey_assets"])
+    ended = command(tmp_path, "predict", "model.onnx", "crop.png")
+    assert ended.returncode == 2
+    assert "onnxruntime is not installed here" in ended.stderr
+    assert "pip install '.' installs" in ended.stderr
+
+
 def test_predict_works_there_and_one_bad_file_stops_no_other(
     packages: Path, resnet_folder: Path, tmp_path: Path
 ) -> None:
@@ -144,6 +152,29 @@ def test_check_onnx_does_not_wait_for_labels_that_are_a_pipe(
     )
     assert ended.returncode == (2 if named else 1)
     assert "not a regular file" in (ended.stderr if named else ended.stdout)
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--labels"])
+def test_check_onnx_tells_of_other_bad_files_before_it_opens_the_model(
+    option: str, small_bytes: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(small_bytes)
+    (tmp_path / "bad").write_text("no such thing")
+    program = (
+        "import sys; from jersey_assets.cli import main\n"
+        "sys.addaudithook(lambda event, a: event == 'subprocess.Popen' "
+        "and 'jersey_assets.export.contract.probe' in a[1] and print('opened'))\n"
+        "raise SystemExit(main())"
+    )
+    asked = [sys.executable, "-c", program, "check-onnx", tmp_path / "model.onnx"]
+    ended = subprocess.run(
+        [*asked, option, tmp_path / "bad"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "bad: " in ended.stderr
+    assert ended.stdout == ""
+    alone = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert alone.stdout.startswith("opened\n")
 
 
 def test_a_model_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:

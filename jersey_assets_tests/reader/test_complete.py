@@ -18,13 +18,14 @@ import importlib, json, pkgutil, sys
 from pathlib import Path
 import jersey_assets
 
-names = [m.name for m in pkgutil.walk_packages(jersey_assets.__path__, "jersey_assets.")]
+found = pkgutil.walk_packages(jersey_assets.__path__, "jersey_assets.")
+names = [module.name for module in found]
 for name in names:
     importlib.import_module(name)
 from jersey_assets.reader.predictor import Predictor
-(found,) = Predictor(Path(sys.argv[1])).predict([Path(sys.argv[2])])
+(answer,) = Predictor(Path(sys.argv[1])).predict([Path(sys.argv[2])])
 loaded = {name.partition(".")[0] for name in sys.modules}
-print(json.dumps([names, found.label, sorted(loaded)]))
+print(json.dumps([names, answer.label, sorted(loaded)]))
 """
 
 
