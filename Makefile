@@ -104,7 +104,8 @@ COMPILE = @$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 
 lock: $(READY)
 	$(COMPILE) --extra dev -o constraints.txt
-	$(COMPILE) --generate-hashes -c constraints.txt --extra s3 -o requirements.txt
+	$(COMPILE) --generate-hashes -c constraints.txt --extra platform \
+	  --extra s3 -o requirements.txt
 	$(COMPILE) --generate-hashes -c constraints.txt --extra dev -o requirements-dev.txt
 
 $(READY): pyproject.toml requirements-dev.txt

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from jersey_assets.export.batch_sizes import LATENCY
 from jersey_assets.export.file_metadata import Provenance
 from jersey_assets.export.int8 import CALIBRATION_CROPS, compare_int8, quantize
 from jersey_assets.export.latency import interleaved_seconds, torch_threads
@@ -45,7 +46,6 @@ from jersey_assets.training.recipe import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-BATCH_SIZES = (1, 8, 32)
 OURS, INT8 = "onnxruntime", "onnxruntime, int8"
 PYTORCH = ("PyTorch eager", "torch.compile")
 NOBODY = Provenance("none", "none", "none", "none")
@@ -54,7 +54,7 @@ NOBODY = Provenance("none", "none", "none", "none")
 def random_checkpoint(name: str) -> Checkpoint:
     """A checkpoint of a recipe's network that has learned nothing."""
     torch.manual_seed(0)
-    recipe = Recipe.model_validate({"model": name})
+    recipe = Recipe.model_validate({"model": name, "image_size": 64})
     labels = tuple(str(number) for number in range(42))
     state = build_model(recipe, labels).state_dict()
     half = (0.5, 0.5, 0.5)
@@ -98,7 +98,7 @@ def bench_speed(name: str, threads: int, seconds: float) -> None:
         runtimes = open_runtimes(checkpoint, Path(folder), threads)
         print(f"\n{name}, threads: {threads}; milliseconds a batch, median (minimum)")
         print(f"{'batch':>5}" + "".join(f"{runtime:>21}" for runtime in runtimes))
-        for size in BATCH_SIZES:
+        for size in LATENCY:
             side = checkpoint.image_size
             draw = np.random.default_rng(0)
             batch = draw.normal(size=(size, 3, side, side)).astype(np.float32)

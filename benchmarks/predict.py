@@ -2,10 +2,9 @@
 
 `python -m benchmarks.predict`
 
-Makes a fresh virtual environment with onnxruntime, numpy and Pillow, puts this package
-into it without its other dependencies, and lets `jersey-assets predict` read one drawn
-crop with a model of random weights: whole processes, in turn with
-`python -c "import onnxruntime"`, medians.
+Installs this package without its extras into a fresh virtual environment, and lets
+`jersey-assets predict` read one drawn crop with a model of random weights: whole
+processes, in turn with `python -c "import onnxruntime"`, medians.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from jersey_assets.export.onnx_model import MODEL_FILE, export_onnx
 from jersey_assets.rendering.dataset import LABELS, render_dataset
 
 ROOT = Path(__file__).parents[1]
-NEEDS = ("numpy", "onnxruntime", "pillow")
 ROUNDS = 15
 
 
@@ -31,9 +29,7 @@ def environment(folder: Path) -> Path:
     """Makes the virtual environment; the folder of its commands."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    constraints = ROOT / "constraints.txt"
-    subprocess.run([*pip, "-c", constraints, *NEEDS], check=True)
-    subprocess.run([*pip, "--no-deps", ROOT], check=True)
+    subprocess.run([*pip, "-c", ROOT / "constraints.txt", ROOT], check=True)
     return folder / "bin"
 
 

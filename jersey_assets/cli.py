@@ -1,39 +1,53 @@
-"""The command line: the rooms without Dagster."""
+"""Check datasets and models, read crops and manage releases, without Dagster."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
-import os
-import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
-from math import isfinite
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from jersey_assets.text import count, readable, shorten
-from jersey_assets.verdict import Verdict
+from jersey_assets.commands import (
+    adopt,
+    check_onnx,
+    predict,
+    releases,
+    render,
+    sample,
+    validate,
+)
+from jersey_assets.text import readable, shorten
 
-if TYPE_CHECKING:
-    from jersey_assets.release.releases import Withdrawals
-    from jersey_assets.storage.store import Artifact
 
-# What a command imports beside this package, as pip calls it; with the name to import
-# where that is another.
-_NEEDS = {
-    "validate": "msgspec numpy pandas pandera pillow pyarrow",
-    "check-onnx": "matplotlib numpy onnx onnxruntime pillow",
-    "predict": "numpy onnxruntime pillow",
-    "render": "matplotlib numpy pillow",
-    "sample": "fsspec matplotlib numpy pillow",
-    "adopt": "fsspec",
-    "releases": "fsspec",
+class Command(Protocol):
+    """What each module of `commands` has; its docstring is the command's help.
+
+    Attributes:
+        NEEDS: what it imports beside this package, as pip calls it.
+    """
+
+    NEEDS: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Says what the command takes."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Runs the command; gives the exit status."""
+
+
+COMMANDS: dict[str, Command] = {
+    "validate": validate,
+    "check-onnx": check_onnx,
+    "predict": predict,
+    "render": render,
+    "sample": sample,
+    "adopt": adopt,
+    "releases": releases,
 }
-_CHECKPOINT_NEEDS = "pydantic torch torchvision"
-_IMPORTED_AS = {"pillow": "PIL"}
+IMPORTED_AS = {"pillow": "PIL"}
+"""The name to import, where that is another."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
     try:
         _require_packages(options)
-        return int(options.run(options))
+        return COMMANDS[options.command].run(options)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         text = readable(f"jersey-assets {options.command}: {shorten(str(error), 2000)}")
         print(text, file=sys.stderr)
@@ -62,281 +76,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _require_packages(options: argparse.Namespace) -> None:
     """Raises ImportError where a package is missing, as where `predict` is deployed."""
-    needs = _NEEDS[options.command].split()
+    needs = COMMANDS[options.command].NEEDS.split()
     if getattr(options, "checkpoint", None):
-        needs += _CHECKPOINT_NEEDS.split()
-    missing = [
-        name for name in needs if find_spec(_IMPORTED_AS.get(name, name)) is None
-    ]
+        needs += check_onnx.CHECKPOINT_NEEDS.split()
+    missing = [name for name in needs if find_spec(IMPORTED_AS.get(name, name)) is None]
     if missing:
+        extra = "" if options.command == "predict" else "[platform]"
         raise ImportError(
             f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed "
-            f"here; install what this command needs (pip install {' '.join(missing)}), "
-            "or this package without --no-deps"
+            f"here; in the project's folder, pip install '.{extra}' installs what this "
+            "command needs"
         )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jersey-assets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-
-    validate = commands.add_parser("validate", help="name every fault of a dataset")
-    validate.add_argument("root", type=Path, help="dataset root")
-    validate.add_argument("--json", type=Path, help="write the findings here as well")
-    validate.add_argument(
-        "--conflict-policy",
-        choices=("reject", "prefer_number"),
-        default="reject",
-        help="what to do with an image listed with two labels",
-    )
-    validate.add_argument(
-        "--label-pattern", default="[0-9]{0,2}", help="regular expression of a label"
-    )
-    validate.add_argument(
-        "--rejected-budget",
-        type=float,
-        default=0.10,
-        help="share of the rows that may be set aside",
-    )
-    validate.set_defaults(run=_validate)
-
-    check = commands.add_parser("check-onnx", help="check a model against its contract")
-    check.add_argument("model", type=Path, help="the ONNX file")
-    check.add_argument("--checkpoint", type=Path, help="the model.ckpt it came from")
-    check.add_argument("--labels", type=Path, help="labels_mapping.json")
-    check.add_argument("--json", type=Path, help="write the results here as well")
-    check.set_defaults(run=_check_onnx)
-
-    predict = commands.add_parser("predict", help="read the number on crops")
-    predict.add_argument("model", type=Path, help="the ONNX file")
-    predict.add_argument("images", type=Path, nargs="+", help="crops")
-    predict.set_defaults(run=_predict)
-
-    render = commands.add_parser("render", help="draw a dataset")
-    render.add_argument("out", type=Path, help="folder to make")
-    render.add_argument("--train", type=int, default=1200, help="crops to draw")
-    render.add_argument("--valid", type=int, default=200, help="crops to draw")
-    render.add_argument("--test", type=int, default=200, help="crops to draw")
-    render.add_argument("--seed", type=int, default=0, help="another seed, other crops")
-    render.add_argument(
-        "--faults",
-        action="store_true",
-        help="a small dataset with a fault of each kind instead, to try validate on",
-    )
-    render.set_defaults(run=_render)
-
-    sample = commands.add_parser(
-        "sample", help="draw data/sample where it is the dataset in use and is missing"
-    )
-    sample.set_defaults(run=_sample)
-
-    adopt = commands.add_parser(
-        "adopt", help="make an artifact root another dataset's from now on"
-    )
-    adopt.add_argument("dataset", help="dataset root, or its URL")
-    adopt.set_defaults(run=_adopt)
-
-    releases = commands.add_parser("releases", help="list releases or go back to one")
-    releases.add_argument("action", choices=("list", "rollback"))
-    releases.add_argument("version", nargs="?", help="the release to go back to")
-    for command in (adopt, releases):
-        command.add_argument(
-            "--artifacts",
-            default=_artifact_root(),
-            help="artifact root, JERSEY_ARTIFACT_ROOT or ./artifacts by default",
-        )
-    releases.set_defaults(run=_releases)
+    for name, command in COMMANDS.items():
+        told = command.__doc__
+        command.add_arguments(commands.add_parser(name, help=told, description=told))
     return parser
-
-
-def _validate(options: argparse.Namespace) -> int:
-    import pandas as pd
-
-    from jersey_assets.annotations.checks import verdicts
-    from jersey_assets.annotations.result import place
-    from jersey_assets.annotations.rules import Rules
-    from jersey_assets.annotations.validate import validate
-
-    rules = Rules(
-        label_pattern=options.label_pattern,
-        conflict_policy=options.conflict_policy,
-        rejected_budget=options.rejected_budget,
-    )
-    found = validate(options.root, rules, _progress)
-    findings = pd.concat([found.rejected, found.warnings], ignore_index=True)
-    for row in findings.itertuples():
-        where = place(str(row.file), int(str(row.line)))
-        print(readable(f"{where}: {row.severity}: {row.reason}: {row.message}"))
-    _print_verdicts(verdicts(found, rules))
-    summary = found.summary
-    print(
-        f"{summary['outcome']}: {count(summary['rows'], 'row')} read, "
-        f"{summary['kept']:,} kept, {summary['rejected']:,} set aside, "
-        f"{count(summary['duplicates'], 'duplicate')} merged"
-    )
-    if options.json:
-        columns = ["file", "line", "reason", "severity", "message"]
-        keys = ("rows", "kept", "rejected", "duplicates", "outcome")
-        content = {key: summary[key] for key in keys}
-        content["findings"] = json.loads(findings[columns].to_json(orient="records"))
-        _write_json(options.json, content)
-    return int(summary["outcome"] == "reject")
-
-
-def _check_onnx(options: argparse.Namespace) -> int:
-    from jersey_assets.export.contract.promises import check_model
-    from jersey_assets.labels.file import read_labels
-
-    # What is wrong with these two is told before the model takes its minutes.
-    labels = read_labels(options.labels) if options.labels else None
-    checkpoint = None
-    if options.checkpoint:
-        from jersey_assets.training.checkpoint import load_checkpoint
-
-        checkpoint = load_checkpoint(options.checkpoint)
-    verdicts = check_model(options.model, checkpoint, labels)
-    _print_verdicts(verdicts)
-    passed = all(verdict.passed for verdict in verdicts)
-    if options.json:
-        checks = [
-            {
-                "name": verdict.name,
-                "passed": verdict.passed,
-                "message": verdict.message,
-                "facts": {
-                    name: value
-                    if not isinstance(value, float) or isfinite(value)
-                    else None
-                    for name, value in verdict.facts.items()
-                },
-            }
-            for verdict in verdicts
-        ]
-        _write_json(options.json, {"passed": passed, "checks": checks})
-    return int(not passed)
-
-
-def _predict(options: argparse.Namespace) -> int:
-    from jersey_assets.reader.predictor import Predictor, Unread
-
-    failed = False
-    for answer in Predictor(options.model).predict(options.images):
-        image = str(answer.image)
-        if isinstance(answer, Unread):
-            failed = True
-            print(readable(f"{image}: {answer.reason}"), file=sys.stderr)
-        else:
-            label = readable(shorten(answer.label)) or "(none)"
-            print(f"{readable(image)}\t{label}\t{answer.confidence:.3f}")
-    return int(failed)
-
-
-def _render(options: argparse.Namespace) -> int:
-    from jersey_assets.rendering.dataset import render_dataset
-
-    if options.faults:
-        return _render_faults(options.out, options.seed)
-    render_dataset(
-        options.out, options.train, options.valid, options.test, options.seed
-    )
-    total = options.train + options.valid + options.test
-    print(readable(f"{options.out}: {count(total, 'crop')} drawn"))
-    return 0
-
-
-def _render_faults(out: Path, seed: int) -> int:
-    from jersey_assets.rendering.faults import render_faults
-
-    planted = render_faults(out, seed)
-    for fault in planted:
-        where = f"{fault.file}:{fault.line}"
-        print(f"{where:<24} {fault.reason:<19} {fault.what}")
-    command = shlex.join(["jersey-assets", "validate", str(out)])
-    print(readable(f"{count(len(planted), 'fault')} planted; {command} finds them"))
-    return 0
-
-
-def _sample(options: argparse.Namespace) -> int:
-    from jersey_assets.rendering.dataset import render_dataset
-    from jersey_assets.storage.owner import SAMPLE, DatasetRoot, dataset_in_use
-    from jersey_assets.storage.store import Store
-
-    given = os.environ.get("JERSEY_DATA_ROOT", "")
-    used = dataset_in_use(Store(_artifact_root()), given)
-    if used.identity == DatasetRoot(str(SAMPLE)).identity and not SAMPLE.exists():
-        print("Drawing the sample dataset")
-        render_dataset(SAMPLE, 1200, 200, 200, seed=0)
-    return 0
-
-
-def _adopt(options: argparse.Namespace) -> int:
-    from jersey_assets.storage.owner import DatasetRoot, adopt
-    from jersey_assets.storage.store import Store
-
-    dataset = DatasetRoot(options.dataset)
-    if dataset.mirror is None and not dataset.path.is_dir():
-        raise ValueError(f"{options.dataset}: there is no such folder")
-    adopt(Store(options.artifacts), dataset)
-    print(readable(f"{options.artifacts} belongs to {dataset.identity} now"))
-    return 0
-
-
-def _releases(options: argparse.Namespace) -> int:
-    from jersey_assets.release.releases import RELEASE, roll_back, withdrawals
-    from jersey_assets.storage.store import Store
-
-    store = Store(options.artifacts)
-    if options.action == "rollback":
-        if options.version is None:
-            raise ValueError("say which release to go back to: rollback VERSION")
-        roll_back(store, options.version)
-    current = store.intact(RELEASE)
-    withdrawn = withdrawals(store)
-    for version in store.versions(RELEASE):
-        release = store.find(RELEASE, version=version)
-        mark = "*" if current is not None and version == current.version else " "
-        told = "damaged: cannot be released again"
-        if release is not None:
-            told = _describe_release(release, withdrawn)
-        print(readable(f"{mark} {version}  {told}"))
-    return 0
-
-
-def _describe_release(release: Artifact, withdrawn: Withdrawals) -> str:
-    from jersey_assets.release.releases import weights_of
-    from jersey_assets.release.significance import wilson
-
-    report = release.json("evaluation_report.json")
-    low, high = wilson(round(report["top1"] * report["images"]), report["images"])
-    entry = withdrawn.get(weights_of(release))
-    return (
-        f"{release.manifest['created']}  dataset {shorten(release.manifest['dataset'])}"
-        f"  {report['split']} {count(report['images'], 'crop')}  "
-        f"top-1 {report['top1']:.1%} ({low:.1%} to {high:.1%})"
-        + (f"  withdrawn {entry['withdrawn']}" if entry else "")
-    )
-
-
-def _artifact_root() -> str:
-    return os.environ.get("JERSEY_ARTIFACT_ROOT") or "artifacts"
-
-
-def _print_verdicts(verdicts: Iterable[Verdict]) -> None:
-    for verdict in verdicts:
-        word = "pass" if verdict.passed else "FAIL"
-        if not verdict.passed and verdict.severity == "warning":
-            word = "warn"
-        # A hostile file's own words must not move the cursor to write other lines.
-        print(readable(f"{word}  {verdict.name}: {verdict.message}"))
-
-
-def _progress(line: str) -> None:
-    print(readable(line), file=sys.stderr, flush=True)
-
-
-def _write_json(path: Path, content: object) -> None:
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -45,14 +45,27 @@ def test_rooms_import_only_rooms_before_them_and_no_dagster() -> None:
     assert linted.returncode == 0, linted.stdout
 
 
-def test_the_linter_sees_a_room_that_looks_forward(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "statement", "broken"),
+    [
+        (
+            "labels/mapping.py",
+            "import jersey_assets.training.recipe",
+            "Data flows one way through the rooms",
+        ),
+        ("reader/session.py", "import onnx", "What is deployed is complete in itself"),
+    ],
+)
+def test_the_linter_sees_an_import_that_breaks_a_rule(
+    module: str, statement: str, broken: str, tmp_path: Path
+) -> None:
     package = tmp_path / "jersey_assets"
     for source in (ROOT / "jersey_assets").rglob("*.py"):
         copy = package / source.relative_to(ROOT / "jersey_assets")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(source.read_bytes())
-    mapping = package / "labels" / "mapping.py"
-    mapping.write_text(mapping.read_text() + "\nimport jersey_assets.training.recipe\n")
+    changed = package / module
+    changed.write_text(f"{changed.read_text()}\n{statement}\n")
     (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     linted = subprocess.run(
         [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
@@ -63,7 +76,7 @@ def test_the_linter_sees_a_room_that_looks_forward(tmp_path: Path) -> None:
         check=False,
     )
     assert linted.returncode == 1
-    assert "labels" in linted.stdout
+    assert f"{broken} BROKEN" in linted.stdout
 
 
 def test_the_picture_of_the_imports_has_no_circle(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import jersey_assets
-from jersey_assets.cli import _CHECKPOINT_NEEDS, _IMPORTED_AS, _NEEDS
+from jersey_assets.cli import COMMANDS, IMPORTED_AS
+from jersey_assets.commands.check_onnx import CHECKPOINT_NEEDS
 from jersey_assets.export.onnx_model import export_onnx
 from jersey_assets.storage.store import Origin, Store
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
@@ -135,7 +136,7 @@ def lacking(
     """Runs a command with everything, then without each package that it imports."""
     whole = installation.run(arguments, cwd)
     assert whole.returncode == 0, whole.stdout + whole.stderr
-    needed = {_IMPORTED_AS.get(name, name): name for name in needs.split()}
+    needed = {IMPORTED_AS.get(name, name): name for name in needs.split()}
     for name in sorted(installation.imported() | needed.keys()):
         with installation.without(name):
             ended = installation.run(arguments, cwd)
@@ -173,9 +174,9 @@ def test_a_command_without_one_of_its_packages_says_so(
 ) -> None:
     (tmp_path / "data" / "sample").mkdir(parents=True)  # nothing to draw for `sample`
     arguments = [places.get(word, word) for word in command.split()]
-    needs = _NEEDS[str(arguments[0])]
+    needs = COMMANDS[str(arguments[0])].NEEDS
     if "--checkpoint" in arguments:
-        needs = f"{needs} {_CHECKPOINT_NEEDS}"
+        needs = f"{needs} {CHECKPOINT_NEEDS}"
     lacking(installation, arguments, tmp_path, needs)
 
 
@@ -184,10 +185,10 @@ def test_a_store_at_a_url_without_one_of_its_packages_says_so(
     installation: Installation, bucket: str, tmp_path: Path
 ) -> None:
     arguments: list[str | Path] = ["releases", "list", "--artifacts", bucket]
-    lacking(installation, arguments, tmp_path, _NEEDS["releases"])
+    lacking(installation, arguments, tmp_path, COMMANDS["releases"].NEEDS)
 
 
 def test_every_command_is_among_them() -> None:
     (mark,) = test_a_command_without_one_of_its_packages_says_so.pytestmark
     commands = [getattr(each, "values", [each])[0] for each in mark.args[1]]
-    assert {command.split()[0] for command in commands} == _NEEDS.keys()
+    assert {command.split()[0] for command in commands} == COMMANDS.keys()

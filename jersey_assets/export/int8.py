@@ -30,12 +30,9 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from jersey_assets.crops.prepare import normalize_crops
-from jersey_assets.export.contract.promises import check_quantized
-from jersey_assets.export.latency import (
-    BATCH_SIZES,
-    interleaved_seconds,
-    latency_row,
-)
+from jersey_assets.export.batch_sizes import LATENCY, USUAL
+from jersey_assets.export.contract.check import check_quantized
+from jersey_assets.export.latency import interleaved_seconds, latency_row
 from jersey_assets.export.onnx_model import MODEL_FILE
 from jersey_assets.export.runtimes import in_batches, onnx_scorer
 from jersey_assets.export.tolerance import (
@@ -57,7 +54,6 @@ if TYPE_CHECKING:
     from jersey_assets.training.data.crops import Crops
 
 CALIBRATION_CROPS = 256
-_BATCH = 32
 # Rounding to 8 bits may cost 1 % of the logits' energy; a wrong range costs far more.
 _LOWEST_SQNR_DB = 20.0
 # Share of the evaluation crops that may be lost on balance: one point of top-1.
@@ -136,8 +132,7 @@ def compare_int8(model: Path, quantized: Path, crops: Crops) -> dict[str, Any]:
     """
     images, targets = _crops_of(crops), crops.targets.numpy()
     float_logits, int8_logits = (
-        in_batches(Predictor(path).logits, images, _BATCH)
-        for path in (model, quantized)
+        in_batches(Predictor(path).logits, images, USUAL) for path in (model, quantized)
     )
     float_right, int8_right = (
         top1(logits) == targets for logits in (float_logits, int8_logits)
@@ -212,7 +207,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
         metadata = predictor.metadata
         self._inputs: Iterator[dict[str, Any]] = (
             {"input": normalize_crops(batch, metadata.mean, metadata.std)}
-            for batch in np.split(crops, range(_BATCH, len(crops), _BATCH))
+            for batch in np.split(crops, range(USUAL, len(crops), USUAL))
         )
 
     def get_next(self) -> dict[str, Any] | None:
@@ -252,7 +247,7 @@ def _latency(
     }
     metadata = Predictor(model).metadata
     inputs, rows = normalize_crops(crop, metadata.mean, metadata.std), []
-    for size in BATCH_SIZES:
+    for size in LATENCY:
         batch = np.repeat(inputs, size, axis=0)
         for name, times in interleaved_seconds(scorers, batch, 0.1).items():
             rows.append(latency_row(name, threads, size, statistics.median(times)))

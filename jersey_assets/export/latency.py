@@ -13,17 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jersey_assets.export.runtimes import (
-    Scorer,
-    onnx_scorer,
-    torch_scorer,
-)
+from jersey_assets.export.batch_sizes import LATENCY
+from jersey_assets.export.runtimes import Scorer, onnx_scorer, torch_scorer
 from jersey_assets.reader.session import open_session
 
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
 
-BATCH_SIZES = (1, 8, 32)
 _ROUNDS = 5
 _PAUSE_S = 0.005
 
@@ -55,7 +51,7 @@ def measure_latency(
             "PyTorch": torch_scorer(network),
         }
         with torch_threads(threads):
-            for batch_size in BATCH_SIZES:
+            for batch_size in LATENCY:
                 batch = np.zeros((batch_size, 3, size, size), np.float32)
                 times = interleaved_seconds(runtimes, batch, seconds)
                 rows += [

@@ -39,7 +39,7 @@ def write_html(
     """Writes `report.html` beside the figures that it takes in.
 
     Args:
-        report: what `parity.compare` measured, with `latency`.
+        report: what `comparison.compare` measured, with `latency`.
         verdicts: how it was judged.
         crops: the crops that were compared.
         folder: where the figures lie and the page goes.

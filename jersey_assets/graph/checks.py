@@ -185,7 +185,7 @@ def checkpoint_checks(
 )
 @within(OP_HOURS)
 def onnx_checks(artifacts: Artifacts) -> CheckResults:
-    from jersey_assets.export.contract.promises import check_model
+    from jersey_assets.export.contract.check import check_model
     from jersey_assets.training.checkpoint import load_checkpoint
 
     store = artifacts.store()
@@ -209,7 +209,7 @@ def onnx_checks(artifacts: Artifacts) -> CheckResults:
 )
 @within(OP_HOURS)
 def parity_checks(artifacts: Artifacts) -> CheckResults:
-    from jersey_assets.export.parity import verdicts
+    from jersey_assets.export.parity_checks import verdicts
 
     made = artifacts.store().require("parity_report")
     yield from _results(made, verdicts(made.json("report.json")))

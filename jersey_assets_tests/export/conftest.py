@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from jersey_assets.export.comparison import compare
 from jersey_assets.export.file_metadata import Provenance
 from jersey_assets.export.onnx_model import export_onnx
 from jersey_assets.training.callbacks.ema import ramped_decay
@@ -135,6 +137,24 @@ def make_crops(count: int, size: int) -> Crops:
     images = torch.from_numpy(fine.copy())
     targets = torch.arange(count) % len(LABELS)
     return Crops(images, targets, tuple(f"crops/{i:04}.png" for i in range(count)))
+
+
+@pytest.fixture(scope="session")
+def crops() -> Crops:
+    return make_crops(40, 32)
+
+
+@pytest.fixture(scope="session")
+def report(
+    small: Checkpoint,
+    small_bytes: bytes,
+    crops: Crops,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    """The small model compared with its checkpoint."""
+    path = tmp_path_factory.mktemp("parity") / "model.onnx"
+    path.write_bytes(small_bytes)
+    return compare(path, small, crops).report
 
 
 def properties(model: onnx.ModelProto) -> dict[str, str]:

@@ -11,9 +11,9 @@ import torch
 import torchvision
 from torch import nn
 
-from jersey_assets.export.contract.promises import check_model
+from jersey_assets.export.comparison import compare
+from jersey_assets.export.contract.check import check_model
 from jersey_assets.export.onnx_model import export_onnx
-from jersey_assets.export.parity import compare
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,45 +13,29 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 
-from jersey_assets.export.contract.promises import check_model
+from jersey_assets.export.comparison import compare
+from jersey_assets.export.contract.check import check_model
 from jersey_assets.export.latency import measure_latency
-from jersey_assets.export.parity import compare
 from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.reader.predictor import Predictor
 from jersey_assets.reader.session import open_session
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets_tests.export.conftest import make_crops, set_property
-
-DEPLOYED = ("onnxruntime", "numpy", "PIL", "jersey_assets")
+from jersey_assets_tests.installed import NEEDED, link_packages, run_with
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `predict` needs, and nothing else."""
     folder = tmp_path_factory.mktemp("packages")
-    for name in DEPLOYED:
-        spec = find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
-        home = Path(spec.origin).parent
-        (folder / name).symlink_to(home)
-        for libraries in home.parent.glob(
-            f"{'pillow' if name == 'PIL' else name}.libs"
-        ):
-            (folder / libraries.name).symlink_to(libraries)
+    link_packages(folder, [*NEEDED, "jersey_assets"])
     return folder
 
 
 def command(packages: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs the command line without this environment's packages."""
     program = "from jersey_assets.cli import main; raise SystemExit(main())"
-    return subprocess.run(
-        [sys.executable, "-S", "-P", "-c", program, *map(str, arguments)],
-        env={"PYTHONPATH": str(packages), "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_with(packages, program, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +55,16 @@ def test_a_command_that_lacks_packages_names_them_and_ends_with_2(
     ended = command(packages, *arguments)
     assert ended.returncode == 2
     assert lacks in ended.stderr
-    assert "pip install" in ended.stderr
+    assert "pip install '.[platform]' installs what this command needs" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_predict_without_what_it_needs_names_no_extra(tmp_path: Path) -> None:
+    link_packages(tmp_path, ["numpy", "PIL", "jersey_assets"])
+    ended = command(tmp_path, "predict", "model.onnx", "crop.png")
+    assert ended.returncode == 2
+    assert "onnxruntime is not installed here" in ended.stderr
+    assert "pip install '.' installs" in ended.stderr
 
 
 def test_predict_works_there_and_one_bad_file_stops_no_other(

@@ -15,15 +15,15 @@ import torch
 from onnx import numpy_helper
 from PIL import Image
 
-from jersey_assets.export.contract.promises import check_model, check_quantized
+from jersey_assets.export.contract.check import check_model, check_quantized
 from jersey_assets.export.int8 import compare_int8, quantize, verdicts, write_int8
 from jersey_assets.export.onnx_model import export_onnx
 from jersey_assets.labels.file import LabelsFile
 from jersey_assets.reader.predictor import Predictor
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets_tests.export.broken.surgery import after_logits, node
 from jersey_assets_tests.export.conftest import LABELS, PROVENANCE, make_crops
 from jersey_assets_tests.export.conftest import properties as said
+from jersey_assets_tests.export.contract.broken.surgery import after_logits, node
 
 MAPPING = LabelsFile({label: index for index, label in enumerate(LABELS)})
 CROPS = make_crops(40, 32)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jersey_assets.export.parity import verdicts, write_parity
+from jersey_assets.export.parity import write_parity
+from jersey_assets.export.parity_checks import verdicts
 from jersey_assets.export.report import write_html
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets_tests.export.conftest import make_crops

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import onnx.checker
-import onnx.inliner
+import onnx.helper
 import onnx.numpy_helper
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -29,11 +28,11 @@ _RUNTIME_DOMAINS = (
     *("com.qti.", "com.qualcomm.", "com.xilinx.", "org.pytorch."),
 )
 _BRANCHES = {"If", "Loop", "Scan", "SequenceMap"}
-_FLOATS = (
+FLOATS = (
     *(TensorProto.FLOAT, TensorProto.DOUBLE),
     *(TensorProto.FLOAT16, TensorProto.BFLOAT16),
 )
-_RANDOM = {
+RANDOM = {
     "Bernoulli",
     "Multinomial",
     "RandomNormal",
@@ -41,34 +40,20 @@ _RANDOM = {
     "RandomUniform",
     "RandomUniformLike",
 }
-# They move or requantize scores, or average them over places: unnormalised scores
-# stay what they are.
-_PASSES_SCORES = {
-    "AveragePool",
-    "BatchNormalization",
-    "Cast",
-    "DequantizeLinear",
-    "Dropout",
-    "Flatten",
-    "Gather",
-    "GlobalAveragePool",
-    "Identity",
-    "QuantizeLinear",
-    "ReduceMean",
-    "Reshape",
-    "Slice",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-}
-_LINEAR = {"Gemm", "MatMul", "Conv"}
-_AFFINE = {"Add", "Sub", "Mul", "Div"}
-_NORMALIZING = {"Softmax", "LogSoftmax", "Hardmax"}
-# As a hidden layer's activation it is as good as others; between classes it is not.
-_SQUASHING = {"Sigmoid", "HardSigmoid", "Exp"}
 
 
-def find_external_data(model: ModelProto) -> list[str]:
+def find_unsafe(model: ModelProto) -> list[str]:
+    """Says why a graph should not be given to a runtime at all."""
+    return [
+        *_find_external_data(model),
+        *_find_foreign_operators(model),
+        *_find_ambiguous_functions(model),
+        *_find_branches(model),
+        *_find_replaceable_weights(model),
+    ]
+
+
+def _find_external_data(model: ModelProto) -> list[str]:
     """Names tensors whose values are outside the file."""
     return [
         f'tensor "{shorten(tensor.name)}" lies outside the file, at '
@@ -78,7 +63,7 @@ def find_external_data(model: ModelProto) -> list[str]:
     ]
 
 
-def find_foreign_operators(model: ModelProto) -> list[str]:
+def _find_foreign_operators(model: ModelProto) -> list[str]:
     """Names operators that are neither ONNX's own nor functions in the model."""
     known = {(function.domain, function.name) for function in model.functions}
     foreign = {
@@ -92,7 +77,7 @@ def find_foreign_operators(model: ModelProto) -> list[str]:
     ]
 
 
-def find_ambiguous_functions(model: ModelProto) -> list[str]:
+def _find_ambiguous_functions(model: ModelProto) -> list[str]:
     """Names functions that two runtimes may take for two things."""
     faults = []
     names = Counter((function.domain, function.name) for function in model.functions)
@@ -108,7 +93,7 @@ def find_ambiguous_functions(model: ModelProto) -> list[str]:
     return faults
 
 
-def find_branches(model: ModelProto) -> list[str]:
+def _find_branches(model: ModelProto) -> list[str]:
     """Names operators that choose at run time what is computed, and how often."""
     chosen = {
         node.op_type
@@ -123,7 +108,7 @@ def find_branches(model: ModelProto) -> list[str]:
     ]
 
 
-def find_replaceable_weights(model: ModelProto) -> list[str]:
+def _find_replaceable_weights(model: ModelProto) -> list[str]:
     """Names weights that whoever runs the model may replace, or that are two."""
     graph = model.graph
     names = Counter(tensor.name for tensor in graph.initializer)
@@ -149,7 +134,7 @@ def float_weights(model: ModelProto) -> dict[str, NDArray[Any]]:
     return {
         name: onnx.numpy_helper.to_array(tensor)
         for name, tensor in tensors.items()
-        if name in read and tensor.data_type in _FLOATS and math.prod(tensor.dims) > 1
+        if name in read and tensor.data_type in FLOATS and math.prod(tensor.dims) > 1
     }
 
 
@@ -163,9 +148,9 @@ def find_training_operators(model: ModelProto) -> list[str]:
     faults = []
     for node in _messages(model, NodeProto):
         name = f'{node.op_type} "{shorten(node.name)}"'
-        if node.op_type in _RANDOM:
+        if node.op_type in RANDOM:
             faults.append(f"{name} draws random numbers")
-        elif node.op_type == "BatchNormalization" and _attribute(node, "training_mode"):
+        elif node.op_type == "BatchNormalization" and attribute(node, "training_mode"):
             faults.append(f"{name} normalizes with the statistics of the batch")
         elif node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
             faults += _training_dropout(model.graph, node, name)
@@ -176,7 +161,7 @@ def find_bad_weights(model: ModelProto) -> list[str]:
     """Names float weights that are NaN or infinite; scalars may bound a range."""
     faults = []
     for tensor in _messages(model, TensorProto):
-        if tensor.data_type not in _FLOATS:
+        if tensor.data_type not in FLOATS:
             continue
         values = onnx.numpy_helper.to_array(tensor)
         bad = int(values.size - np.isfinite(values).sum())
@@ -216,64 +201,6 @@ def find_wrong_opset(model: ModelProto) -> list[str]:
     return []
 
 
-def find_score_faults(model: ModelProto) -> list[str]:
-    """Says where the output is not what a linear layer gives.
-
-    Walks from the output to its source: past operators that only move scores, or add
-    and multiply constants, there must be a linear layer with constant weights, and no
-    normalization right before it. A square layer may pass on what it is given, class
-    for class: what counts is what comes before it.
-    """
-    graph = onnx.inliner.inline_local_functions(model).graph
-    makers = {name: node for node in graph.node for name in node.output}
-    constants = _constants(graph)
-    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    name, linear, square = graph.output[0].name, False, False
-    for _ in range(len(graph.node) + 1):
-        node = makers.get(name)
-        operator = node.op_type if node else "the input"
-        if node is None and linear:
-            return []  # quantization hides the ReLUs in its roundings
-        squashes = square and not linear and operator in _SQUASHING
-        if (
-            node is None
-            or squashes
-            or ((linear or square) and _normalizes(node, makers))
-        ):
-            return [f"the scores come from {operator}, not from a linear layer"]
-        varying = [i for i, v in enumerate(node.input) if v and v not in constants]
-        if operator in _PASSES_SCORES and not _rounds(node):
-            name = node.input[0]
-        elif operator in _AFFINE | _LINEAR and len(varying) == 1:
-            name = node.input[varying[0]]
-            if operator in _LINEAR:
-                passes_on = any(_is_square(weights.get(v, ())) for v in node.input)
-                linear, square = linear or not passes_on, square or passes_on
-        elif linear:
-            return []
-        elif square and len(varying) == 1:
-            name = node.input[varying[0]]
-        elif square and operator != "Div":
-            return []
-        else:
-            return [
-                f"the last operator that computes is {operator}, not a linear layer"
-            ]
-    return ["the graph runs in a circle"]
-
-
-def _normalizes(node: NodeProto, makers: dict[str, NodeProto]) -> bool:
-    """Whether it makes probabilities, also written out as a quotient."""
-    if node.op_type == "Div":
-        maker = makers.get(node.input[0])
-        return maker is not None and maker.op_type == "Exp"
-    return node.op_type in _NORMALIZING
-
-
-def _rounds(node: NodeProto) -> bool:
-    return node.op_type == "Cast" and _attribute(node, "to") not in _FLOATS
-
-
 def _constant_nodes(graph: GraphProto) -> list[NodeProto]:
     """Nodes that are nothing but a tensor."""
     return [
@@ -283,21 +210,6 @@ def _constant_nodes(graph: GraphProto) -> list[NodeProto]:
         and node.domain in _STANDARD_DOMAINS
         and [a.name for a in node.attribute] == ["value"]
     ]
-
-
-def _is_square(dims: tuple[int, ...]) -> bool:
-    return len(dims) > 1 and dims[0] == dims[1] > 1
-
-
-def _constants(graph: GraphProto) -> set[str]:
-    """Names of values that do not depend on the input."""
-    constants = {tensor.name for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type not in _RANDOM and all(
-            name in constants for name in node.input if name
-        ):
-            constants.update(node.output)
-    return constants
 
 
 def _training_dropout(graph: GraphProto, node: NodeProto, name: str) -> list[str]:
@@ -311,10 +223,11 @@ def _training_dropout(graph: GraphProto, node: NodeProto, name: str) -> list[str
     return [f"{name} drops values at random"]
 
 
-def _attribute(node: NodeProto, name: str) -> Any:
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return onnx.helper.get_attribute_value(attribute)
+def attribute(node: NodeProto, name: str) -> Any:
+    """The value of an operator's attribute, None where it has none of that name."""
+    for given in node.attribute:
+        if given.name == name:
+            return onnx.helper.get_attribute_value(given)
     return None
 
 

@@ -3,7 +3,7 @@
 `sandbox.py` starts it with the model as standard input and limits on time and memory.
 What it is doing goes into `stage`, what it saw into `seen.json`, what the model
 answered into `answers.npz` and what it holds into `weights.npz`, all in the current
-folder; `contract.py` judges.
+folder; `check.py` judges.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _observe(data: bytes, seen: dict[str, Any], answers: dict[str, Array]) -> No
     if not _read_graph(data, seen):
         return
     _stage("loading the model in onnxruntime")
-    from jersey_assets.reader.session import open_session, told
+    from jersey_assets.reader.session import open_session
 
     try:
         session = open_session(data, threads=2)
@@ -92,19 +92,28 @@ def _observe(data: bytes, seen: dict[str, Any], answers: dict[str, Array]) -> No
         )
         return
     seen["properties"] = properties
-    if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
-        return
+    if len(inputs) == 1 and len(outputs) == 1 and len(inputs[0].shape) == 4:
+        _ask(session, data, seen, answers)
+
+
+def _ask(
+    session: Any, data: bytes, seen: dict[str, Any], answers: dict[str, Array]
+) -> None:
+    """Asks a model of one input and one output everything."""
+    from jersey_assets.reader.session import told
+
+    (given,), (wanted,) = session.get_inputs(), session.get_outputs()
     said = seen["properties"].get("jersey.image_size", "")
     size = int(said) if said in map(str, range(1, 1025)) else _USUAL_SIZE
-    sides = [s if isinstance(s, int) else size for s in inputs[0].shape[2:]]
+    sides = [s if isinstance(s, int) else size for s in given.shape[2:]]
     _stage("drawing pictures")
     digest = hashlib.sha256(data).digest()
-    rows = _inputs(digest, sides, properties)
+    rows = _inputs(digest, sides, seen["properties"])
     seen["sha256"] = digest.hex()
     answers["rows"] = rows
 
     def answer(batch: Array) -> Array:
-        logits: Array = session.run([outputs[0].name], {inputs[0].name: batch})[0]
+        logits: Array = session.run([wanted.name], {given.name: batch})[0]
         if not isinstance(logits, np.ndarray) or logits.dtype.kind not in "fiu":
             raise TypeError("the output is no tensor of numbers")
         return logits
@@ -123,7 +132,11 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
     """Notes what the graph says; whether it is safe to load."""
     import onnx
 
-    from jersey_assets.export.contract import onnx_graph
+    from jersey_assets.export.contract.onnx_graph import (
+        find_unsafe,
+        find_wrong_opset,
+        opset,
+    )
     from jersey_assets.export.contract.wire import find_odd_bytes
     from jersey_assets.reader.session import refuse_two_models, told
 
@@ -136,27 +149,29 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
     except Exception:  # protobuf's DecodeError is typed nowhere
         seen["faults"].append("not an ONNX file")
         return False
-    seen["opset"] = onnx_graph.opset(model)
-    unsafe = [
-        *find_odd_bytes(data, model.DESCRIPTOR),
-        *onnx_graph.find_external_data(model),
-        *onnx_graph.find_foreign_operators(model),
-        *onnx_graph.find_ambiguous_functions(model),
-        *onnx_graph.find_branches(model),
-        *onnx_graph.find_replaceable_weights(model),
-    ]
+    seen["opset"] = opset(model)
+    unsafe = find_odd_bytes(data, model.DESCRIPTOR) + find_unsafe(model)
     seen["faults"] += unsafe
     if unsafe:
         return False
-    seen["faults"] += onnx_graph.find_wrong_opset(model)
+    seen["faults"] += find_wrong_opset(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # checker, inference and protobuf have their own each
         seen["faults"].append(f"onnx.checker: {told(error)}")
         return False
+    _note_graph(model, seen)
+    return True
+
+
+def _note_graph(model: Any, seen: dict[str, Any]) -> None:
+    """Notes what a sound graph is made of."""
+    from jersey_assets.export.contract import onnx_graph
+    from jersey_assets.export.contract.score_source import find_score_faults
+
     seen["faults"] += onnx_graph.find_training_operators(model)
     seen["faults"] += onnx_graph.find_bad_weights(model)
-    seen["score_faults"] = onnx_graph.find_score_faults(model)
+    seen["score_faults"] = find_score_faults(model)
     seen["int8_share"] = onnx_graph.int8_share(model)
     seen["operators"] = onnx_graph.count_operators(model)
     weights = onnx_graph.float_weights(model)
@@ -165,7 +180,6 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
         # By number: a name could be anything, also that of an argument of savez.
         arrays: dict[str, Any] = {f"w{i}": v for i, v in enumerate(weights.values())}
         np.savez("weights.npz", **arrays)
-    return True
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from jersey_assets.export.batch_sizes import CONTRACT
+
 Array = NDArray[np.float32]
 
-BATCH_SIZES = (1, 2, 3, 4, 5, 8, 16, 17, 32, 64)
-"""Sizes that every model is asked for; some more are drawn for each file."""
-ROWS = max(BATCH_SIZES)
+ROWS = max(CONTRACT)
 """Number of pictures."""
 AGAIN, REVERSED, BESIDE_NAN = "the same batch again", "reversed", "beside rows of NaN"
 _DRAWN_SIZES = 2
@@ -52,9 +52,9 @@ def questions(digest: bytes) -> dict[str, Question]:
         digest: sha256 of the file: the same file is asked the same.
     """
     draw = np.random.default_rng(int.from_bytes(digest, "big"))
-    others = sorted(set(range(2, ROWS)) - set(BATCH_SIZES))
+    others = sorted(set(range(2, ROWS)) - set(CONTRACT))
     drawn = draw.choice(others, min(_DRAWN_SIZES, len(others)), replace=False)
-    sizes = sorted({*BATCH_SIZES, *map(int, drawn)}, reverse=True)
+    sizes = sorted({*CONTRACT, *map(int, drawn)}, reverse=True)
     table = {batches_of(size): _in_batches(size, draw) for size in sizes}
     # One in the middle: large enough for company, and cheap.
     company = _in_batches(sizes[len(sizes) // 3], draw)

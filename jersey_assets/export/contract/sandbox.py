@@ -12,16 +12,14 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import jersey_assets
+from jersey_assets.export.contract.observation import Observation
 from jersey_assets.files import open_regular
 
 
@@ -38,42 +36,6 @@ class Limits:
     seconds: float = 120.0
     memory_bytes: int = 8 * 2**30
     file_bytes: int = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What was seen of a model.
-
-    Attributes:
-        faults: what is wrong with the file and its graph, in words.
-        score_faults: why the output is no linear layer's.
-        errors: what running it raised, by question.
-        inputs: name, type and shape of each input.
-        outputs: likewise; empty, as inputs, where it could not be loaded.
-        properties: the model's metadata.
-        sha256: digest of the file, hex, that `questions` makes its table from; empty
-            where nothing could be asked.
-        answers: the pictures as `rows`, float32 [64, 3, H, W], and by question what
-            was answered, for its rows in their order.
-        operators: how many the graph has.
-        weights: the float tensors that they read, by name, where they were small
-            enough to look at.
-        opset: version of the standard operators.
-        int8_share: share of the weights' values, 0..1, that have 8 bits.
-    """
-
-    faults: tuple[str, ...]
-    score_faults: tuple[str, ...] = ()
-    errors: Mapping[str, str] = field(default_factory=dict)
-    inputs: tuple[tuple[str, str, tuple[Any, ...]], ...] = ()
-    outputs: tuple[tuple[str, str, tuple[Any, ...]], ...] = ()
-    properties: Mapping[str, str] = field(default_factory=dict)
-    sha256: str = ""
-    answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    operators: int = 0
-    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    opset: int = 0
-    int8_share: float = 0.0
 
 
 def observe(model: Path, limits: Limits | None = None) -> Observation:

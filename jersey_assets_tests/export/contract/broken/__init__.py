@@ -1,6 +1,6 @@
 """Ways to break a model, by the promise that breaks."""
 
-from jersey_assets_tests.export.broken import (
+from jersey_assets_tests.export.contract.broken import (
     batches,
     files,
     labels,
@@ -8,7 +8,7 @@ from jersey_assets_tests.export.broken import (
     tricks,
     weights,
 )
-from jersey_assets_tests.export.broken.surgery import BROKEN, Broken
+from jersey_assets_tests.export.contract.broken.surgery import BROKEN, Broken
 
 __all__ = [
     "BROKEN",

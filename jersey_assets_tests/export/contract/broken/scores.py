@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper
 
-from jersey_assets_tests.export.broken.surgery import (
+from jersey_assets_tests.export.contract.broken.surgery import (
     BATCH,
     GRAPH,
     LOGITS,

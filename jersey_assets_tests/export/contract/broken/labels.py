@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from jersey_assets_tests.export.broken.surgery import (
+from jersey_assets_tests.export.conftest import LABELS, set_property
+from jersey_assets_tests.export.contract.broken.surgery import (
     BATCH,
     GRAPH,
     LOGITS,
@@ -19,7 +20,6 @@ from jersey_assets_tests.export.broken.surgery import (
     node,
     set_shape,
 )
-from jersey_assets_tests.export.conftest import LABELS, set_property
 
 REST = (GRAPH, LOGITS, BATCH, WEIGHTS)
 TRUE = {label: index for index, label in enumerate(LABELS)}

@@ -13,14 +13,15 @@ import onnx
 import pytest
 import torch
 
-from jersey_assets.export.contract.promises import check_model, judge_model
+from jersey_assets.export.contract.check import check_model, judge_model
+from jersey_assets.export.contract.observation import Observation
 from jersey_assets.export.contract.questions import questions
-from jersey_assets.export.contract.sandbox import Observation, observe
+from jersey_assets.export.contract.sandbox import observe
 from jersey_assets.labels.file import LabelsFile
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets_tests.export.broken import BROKEN
 from jersey_assets_tests.export.conftest import LABELS
-from jersey_assets_tests.export.good import GOOD
+from jersey_assets_tests.export.contract.broken import BROKEN
+from jersey_assets_tests.export.contract.good import GOOD
 
 NAMES = [
     "graph_is_valid",

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from jersey_assets.export.contract.promises import check_model
+from jersey_assets.export.contract.check import check_model
 from jersey_assets.export.contract.sandbox import Limits
-from jersey_assets_tests.export.broken.surgery import (
+from jersey_assets_tests.export.contract.broken.surgery import (
     after_logits,
     before_input,
     constant,

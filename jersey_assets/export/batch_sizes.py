@@ -1,0 +1,12 @@
+"""The batch sizes that models are run at, by what they are run for."""
+
+from __future__ import annotations
+
+USUAL = 32
+"""Where the size does not matter."""
+CONTRACT = (1, 2, 3, 4, 5, 8, 16, 17, 32, 64)
+"""Sizes that every model is asked for; some more are drawn for each file."""
+PARITY = (1, 2, 3, 8, 17, USUAL)
+"""Sizes whose logits are compared with PyTorch's, as far as there are crops."""
+LATENCY = (1, 8, 32)
+"""Sizes that are timed."""
