@@ -75,7 +75,7 @@ def _half_a_file(asset: str, name: str) -> Callable[[], None]:
     def arrange() -> None:
         from jersey_assets.storage import store
 
-        describe = store._describe_folder
+        describe = store.describe_folder
 
         def half_written(made: str, folder: Path, *rest: Any) -> Any:
             if made == asset:
@@ -83,7 +83,7 @@ def _half_a_file(asset: str, name: str) -> Callable[[], None]:
                 die()
             return describe(made, folder, *rest)
 
-        store._describe_folder = half_written
+        store.describe_folder = half_written  # type: ignore[attr-defined]
 
     return arrange
 
@@ -149,14 +149,14 @@ def _crop_removed() -> None:
 
 
 def _clock_set_back() -> None:
-    from jersey_assets.storage import store
+    from jersey_assets.storage import manifest
 
     class Yesterday(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return datetime.now(tz) - timedelta(days=1)
 
-    store.datetime = Yesterday  # type: ignore[misc]
+    manifest.datetime = Yesterday  # type: ignore[misc]
     now = time.time
     time.time = lambda: now() - 24 * 3600
 

@@ -31,7 +31,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks.inject import die
-from jersey_assets.storage.store import CURRENT, MANIFEST, Origin, StorageError, Store
+from jersey_assets.storage.answers import read_answers, write_answers
+from jersey_assets.storage.errors import StorageError
+from jersey_assets.storage.manifest import MANIFEST, Origin
+from jersey_assets.storage.retention import CHECKS
+from jersey_assets.storage.store import CURRENT, Store
+from jersey_assets.verdict import Verdict
 
 ASSET = "thing"
 FILES = ("number.txt", "body.bin")
@@ -41,13 +46,17 @@ FAILED_CLEANLY, FAILED_OTHERWISE = 3, 4
 
 
 def publish(store: Store, number: str) -> None:
-    """Publishes content that can be told from any other: the number, in two files."""
+    """Publishes content that can be told from any other: the number, in two files.
+
+    Then what a check said about it is noted.
+    """
 
     def make(folder: Path) -> None:
         (folder / FILES[0]).write_text(number)
         (folder / FILES[1]).write_bytes(number.encode() * 5000)
 
-    store.publish(ASSET, Origin("bench", settings={"number": number}), make)
+    made = store.publish(ASSET, Origin("bench", settings={"number": number}), make)
+    write_answers(store, made, [Verdict("has_a_number", True, number)])
 
 
 def number_read(store: Store) -> str:
@@ -66,6 +75,9 @@ def number_read(store: Store) -> str:
         body != number.encode() * 5000
     ):
         raise ValueError(f"{artifact.version} mixes two versions")
+    said = [answer.message for answer in read_answers(store, artifact).values()]
+    if said not in ([], [number]):
+        raise ValueError(f"the checks of {artifact.version} spoke of {said}")
     return number
 
 
@@ -77,13 +89,15 @@ def verdict_on(error: Exception) -> str:
 
 
 def left_behind(root: Path) -> list[str]:
-    """Everything below the root that is neither of a whole version nor a lock."""
+    """Everything below the root that is of no whole version, and no lock."""
     store, found = Store(str(root)), []
     whole = {*FILES, MANIFEST}
     for path in (root / ASSET).iterdir():
         if path.name in store.versions(ASSET):
             if {file.name for file in path.iterdir()} != whole:
                 found.append(str(path))
+        elif path.name.removesuffix(CHECKS) in store.versions(ASSET):
+            read_answers(store, store.read(ASSET, path.name.removesuffix(CHECKS)))
         elif path.name != CURRENT:
             found.append(str(path))
     found += [str(path) for path in root.iterdir() if path.name not in (ASSET, LOCKS)]

@@ -19,7 +19,7 @@ from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
     from jersey_assets.release.releases import Withdrawals
-    from jersey_assets.storage.store import Artifact
+    from jersey_assets.storage.manifest import Artifact
 
 # What a command imports beside this package, as pip calls it; with the name to import
 # where that is another.

@@ -49,7 +49,7 @@ from jersey_assets.labels.file import LabelsFile, Normalization, write_labels
 from jersey_assets.reader.file_metadata import PREFIX
 from jersey_assets.reader.predictor import Predictor
 from jersey_assets.reader.session import open_session
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.text import count
 from jersey_assets.verdict import Verdict
 

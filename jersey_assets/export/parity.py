@@ -37,7 +37,7 @@ from jersey_assets.export.tolerance import (
 )
 from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.reader.session import open_session
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.text import count
 from jersey_assets.training.data.crops import normalize
 from jersey_assets.verdict import Verdict

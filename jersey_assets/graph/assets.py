@@ -22,7 +22,7 @@ from jersey_assets.labels.filling import Filling
 from jersey_assets.runs.timeouts import OP_HOURS, TRAINING_HOURS, within
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.lock import one_at_a_time
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.labels.file import read_classes, read_labels
 from jersey_assets.runs.history import ANSWERED, last_read
 from jersey_assets.runs.timeouts import OP_HOURS, within
-from jersey_assets.storage.store import Artifact
+from jersey_assets.storage.manifest import Artifact
 from jersey_assets.text import readable
 from jersey_assets.verdict import Verdict
 

@@ -13,7 +13,7 @@ from jersey_assets.operations import alerts
 from jersey_assets.runs import history as runs
 from jersey_assets.runs.history import ASKED_TAG, READ_TAG, Cursor
 from jersey_assets.runs.liveness import end_lost_runs
-from jersey_assets.storage.store import StorageError, UnreadableError
+from jersey_assets.storage.errors import StorageError, UnreadableError
 from jersey_assets.text import count
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jersey_assets.release.significance import wilson
-from jersey_assets.storage.store import Artifact
+from jersey_assets.storage.manifest import Artifact
 from jersey_assets.text import count, readable, shorten
 
 _FILES = {

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jersey_assets.storage.answers import Answer, read_answers
-from jersey_assets.storage.store import Artifact, Store
+from jersey_assets.storage.manifest import Artifact
+from jersey_assets.storage.store import Store
 from jersey_assets.text import readable
 from jersey_assets.verdict import BLOCKING
 

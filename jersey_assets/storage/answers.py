@@ -11,7 +11,10 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from jersey_assets.storage.store import CHECKS, Artifact, StorageError, Store
+from jersey_assets.storage.errors import StorageError
+from jersey_assets.storage.manifest import Artifact
+from jersey_assets.storage.retention import CHECKS
+from jersey_assets.storage.store import Store
 from jersey_assets.verdict import BLOCKING, Verdict
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from jersey_assets.files import replace_file, space_told, sync
 from jersey_assets.storage.code_version import code_version
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.callbacks.history import Epoch
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.network.pretrained import Pretrained

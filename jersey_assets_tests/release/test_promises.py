@@ -9,7 +9,8 @@ import pytest
 from jersey_assets.definitions import defs
 from jersey_assets.release.promises import unkept_promises
 from jersey_assets.storage.answers import write_answers
-from jersey_assets.storage.store import Artifact, Origin, Store
+from jersey_assets.storage.manifest import Artifact, Origin
+from jersey_assets.storage.store import Store
 from jersey_assets.verdict import BLOCKING, Verdict
 
 

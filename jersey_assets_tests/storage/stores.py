@@ -18,5 +18,8 @@ def write_text(text: str, name: str = "a.txt") -> Callable[[Path], object]:
 def names_in(store: Store, asset: str) -> set[str]:
     """Everything that lies in an asset's folder, hidden or not."""
     fs, root = fsspec.url_to_fs(store.root)
-    found = fs.ls(f"{root}/{asset}", detail=False, refresh=True)
+    try:
+        found = fs.ls(f"{root}/{asset}", detail=False, refresh=True)
+    except FileNotFoundError:  # object stores have no empty folders
+        return set()
     return {str(path).rstrip("/").rsplit("/", 1)[-1] for path in found}

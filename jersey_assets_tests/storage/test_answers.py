@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from jersey_assets.storage.answers import Answer, read_answers, write_answers
-from jersey_assets.storage.store import Artifact, Origin, StorageError, Store
+from jersey_assets.storage.errors import StorageError
+from jersey_assets.storage.manifest import Artifact, Origin
+from jersey_assets.storage.store import Store
 from jersey_assets.verdict import Verdict
 from jersey_assets_tests.storage.stores import names_in, write_text
 
