@@ -109,20 +109,16 @@ def _after_listing(act: Callable[[Path], None]) -> Callable[[], None]:
     """Acts on train's JSONL file when all files are listed and none is opened."""
 
     def arrange() -> None:
-        from jersey_assets.annotations import validate
-        from jersey_assets.annotations.disk import files
-        from jersey_assets.annotations.lines import stream
+        from jersey_assets.annotations.lines import rows
 
-        listed = files.list_annotation_files
+        listed = rows.list_annotation_files
 
         def listing(root: Path) -> Any:
             found = listed(root)
             act(Path(root) / "train" / "annotations.jsonl")
             return found
 
-        for module in (files, stream, validate):
-            if hasattr(module, "list_annotation_files"):
-                module.list_annotation_files = listing  # type: ignore[attr-defined]
+        rows.list_annotation_files = listing  # type: ignore[attr-defined]
 
     return arrange
 

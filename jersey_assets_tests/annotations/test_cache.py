@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.annotations.images import cache as cache_room
 from jersey_assets.annotations.images import measure_pool
 from jersey_assets.annotations.rules import Rules

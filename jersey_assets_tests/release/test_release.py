@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from onnx import helper, numpy_helper
 
-from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.graph.assets import ASSETS
 from jersey_assets.graph.checks import CHECKS
 from jersey_assets.graph.resources import Artifacts, Dataset

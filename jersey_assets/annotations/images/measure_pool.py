@@ -22,7 +22,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.annotations.images.cache import load_cache, store_cache
 from jersey_assets.annotations.images.measure import (
     PROBED,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jersey_assets.annotations.disk.files import read_validated
+from jersey_assets.annotations.disk.confined import read_validated
 from jersey_assets.crops.decode import decode_crop
 from jersey_assets.crops.prepare import resize_crop
 
