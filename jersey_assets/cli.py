@@ -9,10 +9,11 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from jersey_assets.text import count, readable, shorten
 from jersey_assets.verdict import Verdict
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 # What a command imports beside this package, as pip calls it; with the name to import
 # where that is another.
 _NEEDS = {
-    "validate": "msgspec numpy pandas pandera pillow pyarrow",
+    "validate": "msgspec numpy pandas pandera pillow pyarrow pydantic",
     "check-onnx": "matplotlib numpy onnx onnxruntime pillow",
     "predict": "numpy onnxruntime pillow",
     "render": "matplotlib numpy pillow",
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where a dataset or model is refused, 2 where the
         command cannot be carried out.
     """
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(arguments).parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
@@ -76,28 +78,31 @@ def _require_packages(options: argparse.Namespace) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _offer_rules(parser: argparse.ArgumentParser) -> None:
+    """Adds an option for each rule that people choose, as `Rules` declares it."""
+    with suppress(ImportError):  # `_require_packages` says what is missing
+        from jersey_assets.annotations.rules import OFFERED, Rules
+
+        for name in OFFERED:
+            rule = Rules.model_fields[name]
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=type(rule.default),
+                default=rule.default,
+                choices=get_args(rule.annotation) or None,
+                help=f"{rule.description} (default: %(default)s)",
+            )
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jersey-assets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     validate = commands.add_parser("validate", help="name every fault of a dataset")
     validate.add_argument("root", type=Path, help="dataset root")
     validate.add_argument("--json", type=Path, help="write the findings here as well")
-    validate.add_argument(
-        "--conflict-policy",
-        choices=("reject", "prefer_number"),
-        default="reject",
-        help="what to do with an image listed with two labels",
-    )
-    validate.add_argument(
-        "--label-pattern", default="[0-9]{0,2}", help="regular expression of a label"
-    )
-    validate.add_argument(
-        "--rejected-budget",
-        type=float,
-        default=0.10,
-        help="share of the rows that may be set aside",
-    )
+    if arguments[:1] == ["validate"]:
+        _offer_rules(validate)
     validate.set_defaults(run=_validate)
 
     check = commands.add_parser("check-onnx", help="check a model against its contract")
@@ -151,17 +156,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _validate(options: argparse.Namespace) -> int:
     import pandas as pd
+    from pydantic import ValidationError
 
     from jersey_assets.annotations.checks import verdicts
     from jersey_assets.annotations.result import place
-    from jersey_assets.annotations.rules import Rules
+    from jersey_assets.annotations.rules import OFFERED, Rules
     from jersey_assets.annotations.validate import validate
 
-    rules = Rules(
-        label_pattern=options.label_pattern,
-        conflict_policy=options.conflict_policy,
-        rejected_budget=options.rejected_budget,
-    )
+    try:
+        rules = Rules(**{name: getattr(options, name) for name in OFFERED})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        option = str(wrong["loc"][0]).replace("_", "-")
+        raise ValueError(f"--{option}: {wrong['msg']}") from error
     found = validate(options.root, rules, _progress)
     findings = pd.concat([found.rejected, found.warnings], ignore_index=True)
     for row in findings.itertuples():

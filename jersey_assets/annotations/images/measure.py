@@ -14,7 +14,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -23,7 +23,6 @@ from PIL import Image
 
 from jersey_assets.annotations.disk.confined import ConfinedFiles, signature
 from jersey_assets.annotations.disk.errors import PathError
-from jersey_assets.annotations.rules import Rules
 from jersey_assets.crops.decode import ImageError, decode_crop
 
 _FLAT_RANGE = 12
@@ -63,6 +62,13 @@ READY = b"ready\n"
 """What a worker says once it can answer."""
 
 
+class Limits(NamedTuple):
+    """How large an image may be: bytes of its file, and pixels, width times height."""
+
+    image_bytes: int
+    pixels: int
+
+
 @dataclass(frozen=True)
 class Probed:
     """Measurements of images, in the order asked.
@@ -76,13 +82,13 @@ class Probed:
     faults: dict[int, tuple[str, str]]
 
 
-def probe_images(root: str, paths: Sequence[str], rules: Rules) -> Probed:
+def probe_images(root: str, paths: Sequence[str], limits: Limits) -> Probed:
     """Open, decode and measure images.
 
     Args:
         root: the dataset's real root.
         paths: real posix paths relative to it; neighbours best share a folder.
-        rules: limits on bytes and pixels.
+        limits: how large an image may be.
     """
     values = np.zeros(len(paths), PROBED)
     good: list[int] = []
@@ -91,7 +97,7 @@ def probe_images(root: str, paths: Sequence[str], rules: Rules) -> Probed:
     with ConfinedFiles(root) as files:
         for position, path in enumerate(paths):
             try:
-                found.append(_measure(files, path, rules))
+                found.append(_measure(files, path, limits))
                 good.append(position)
             except (ImageError, PathError) as error:
                 faults[position] = error.reason, str(error)
@@ -110,15 +116,15 @@ class _Measured(NamedTuple):
     flat: bool
 
 
-def _measure(files: ConfinedFiles, path: str, rules: Rules) -> _Measured:
-    data, status = files.read(path, rules.max_image_bytes)
-    if len(data) > rules.max_image_bytes:
+def _measure(files: ConfinedFiles, path: str, limits: Limits) -> _Measured:
+    data, status = files.read(path, limits.image_bytes)
+    if len(data) > limits.image_bytes:
         raise ImageError(
             "image.too_large",
-            f"the file has more than {rules.max_image_bytes:,} bytes; store the crop, "
+            f"the file has more than {limits.image_bytes:,} bytes; store the crop, "
             "not the whole picture",
         )
-    image = decode_crop(data, rules.max_pixels)
+    image = decode_crop(data, limits.pixels)
     pixels = hashlib.sha256(b"%dx%d:" % image.size)
     pixels.update(image.tobytes())
     thumb = image.resize(_THUMB[::-1], Image.Resampling.BOX).tobytes()
@@ -164,20 +170,19 @@ def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
     return values
 
 
-def settings_line(root: str, rules: Rules) -> bytes:
+def settings_line(root: str, limits: Limits) -> bytes:
     """Write the first line that a worker reads."""
-    return json.dumps({"root": root, "rules": asdict(rules)}).encode() + b"\n"
+    return json.dumps([root, *limits]).encode() + b"\n"
 
 
 def _serve() -> None:
     """Answer until the input ends."""
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
-    settings = json.loads(questions.readline())
-    rules = Rules(**settings["rules"])
+    root, *limits = json.loads(questions.readline())
     answers.write(READY)
     answers.flush()
     for question in questions:
-        probed = probe_images(settings["root"], json.loads(question), rules)
+        probed = probe_images(root, json.loads(question), Limits(*limits))
         answers.write(json.dumps(probed.faults).encode() + b"\n")
         answers.write(probed.values.tobytes())
         answers.flush()
