@@ -34,6 +34,7 @@ from jersey_assets.annotations.images.measure import (
 )
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
+from jersey_assets.machine import usable_cpus
 
 _FEW = 1000
 """Up to so many images, starting workers takes longer than the work."""
@@ -100,7 +101,7 @@ def _probe(
     if len(paths) <= _FEW:
         work(False)
     else:
-        count = min(_cores(), 16)
+        count = min(usable_cpus(), 16)
         with ThreadPoolExecutor(count) as threads:
             list(threads.map(work, [True] * count))
     return Probed(values, faults)
@@ -212,10 +213,3 @@ class _Worker:
             raise _WorkerDiedError
         faults = {int(at): (why[0], why[1]) for at, why in json.loads(head).items()}
         return Probed(np.frombuffer(body, PROBED), faults)
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
