@@ -74,10 +74,10 @@ class Mirror:
             remove_partial(self._home)
             there = self._listed(only)
             here = self._noted()
-            for name in [name for name in here if fnmatch(name, only)]:
-                if name not in there:
-                    self._forget(name)
-                    del here[name]
+            gone = here.keys() - there.keys()
+            for name in [name for name in gone if fnmatch(name, only)]:
+                self._remove(name)
+                del here[name]
             wanted = [
                 name
                 for name, entry in there.items()
@@ -106,7 +106,7 @@ class Mirror:
     def _local(self, name: str) -> Path:
         return self.folder / name
 
-    def _forget(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         # What was a file may have become a folder for others.
         with suppress(IsADirectoryError, NotADirectoryError):
             self._local(name).unlink(missing_ok=True)

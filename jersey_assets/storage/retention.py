@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from jersey_assets.storage.errors import StorageError, UnreadableError
+from jersey_assets.storage.errors import GONE, StorageError, unless_damaged
 from jersey_assets.storage.manifest import MANIFEST
-from jersey_assets.storage.roots import GONE, Root
+from jersey_assets.storage.roots import Root
 
 if TYPE_CHECKING:
     from jersey_assets.storage.store import Store
@@ -76,24 +76,17 @@ def _is_input(store: Store, version: str, marks: list[str]) -> bool:
         marked, _, made = mark.partition("~")
         if marked == version:
             user, _, used_by = made.partition("~")
-            try:
+            with unless_damaged():
                 store.read_manifest(user, used_by)
-            except UnreadableError:
-                raise
-            except StorageError:
-                continue
-            return True
+                return True
     return False
 
 
 def _remove(store: Store, asset: str, version: str) -> None:
     """Removes a version, of which no reader sees a part, and its marks on others."""
-    try:
-        marks = list(_marks_of(store.read_manifest(asset, version)))
-    except UnreadableError:
-        raise
-    except StorageError:
-        marks = []
+    marks: list[str] = []
+    with unless_damaged():
+        marks.extend(_marks_of(store.read_manifest(asset, version)))
     store.opened.remove_folder(f"{asset}/{version}", MANIFEST)
     for mark in marks:
         with suppress(*GONE):

@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jersey_assets.files import cache_folder, remove_partial, replace_file, sync
+from jersey_assets.storage.errors import GONE
 from jersey_assets.storage.lock import claim, is_claimed
-
-GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-"""What reading a file raises that is not, or no longer, there."""
 
 _STAGING = ".staging-"
 _REMOVED = ".removed-"

@@ -22,7 +22,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jersey_assets.storage.errors import GoneError, StorageError, UnreadableError
+from jersey_assets.storage.errors import (
+    GoneError,
+    StorageError,
+    UnreadableError,
+    reading,
+    unless_damaged,
+    writing,
+)
 from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.manifest import (
     MANIFEST,
@@ -34,7 +41,7 @@ from jersey_assets.storage.manifest import (
     parse_manifest,
 )
 from jersey_assets.storage.retention import mark_inputs, prune
-from jersey_assets.storage.roots import GONE, Root, open_root
+from jersey_assets.storage.roots import Root, open_root
 
 CURRENT = "current.json"
 
@@ -96,7 +103,8 @@ class Store:
         """
         manifest = self.read_manifest(asset, version)
         files, digest = manifest["files"], manifest["digest"]
-        with self._reading(asset, version) as location:
+        location = f"{self.opened.location}/{asset}/{version}"
+        with reading(asset, location):
             folder = self.opened.copy(f"{asset}/{version}", digest, list(files))
             for name, entry in files.items():
                 if describe_file(folder / name) != entry:
@@ -113,7 +121,8 @@ class Store:
         Raises:
             StorageError: it is missing or damaged.
         """
-        with self._reading(asset, version) as location:
+        location = f"{self.opened.location}/{asset}/{version}"
+        with reading(asset, location):
             content = self.opened.read(f"{asset}/{version}/{MANIFEST}")
         try:
             return parse_manifest(content)
@@ -149,11 +158,11 @@ class Store:
                         self._flip(asset, existing.version)
                     self._note(asset, existing.version)
                     return existing
-                with self._writing(asset):
+                with writing(asset, self.root):
                     staging = staged.enter_context(self.opened.staging(asset))
             make(staging)
             with self._alone(asset):
-                with self._writing(asset):
+                with writing(asset, self.root):
                     manifest = describe_folder(asset, staging, origin, facts or {})
                     self._install(staging, manifest)
                 previous = self._pointed(asset)
@@ -170,14 +179,10 @@ class Store:
         """
         named = wanted.get("version")
         for version in [named] if named else reversed(self.versions(asset)):
-            try:
+            with unless_damaged():
                 manifest = self.read_manifest(asset, version)
                 if wanted.items() <= manifest.items():
                     return self.read(asset, version)
-            except UnreadableError:
-                raise
-            except StorageError:
-                continue
         return None
 
     def intact(self, asset: str) -> Artifact | None:
@@ -186,12 +191,9 @@ class Store:
         Raises:
             UnreadableError: whether it is cannot be told now.
         """
-        try:
+        with unless_damaged():
             return self.current(asset)
-        except UnreadableError:
-            raise
-        except StorageError:
-            return None
+        return None
 
     def point(self, asset: str, version: str) -> None:
         """Points readers to a version that exists.
@@ -251,12 +253,8 @@ class Store:
 
     def versions(self, asset: str) -> list[str]:
         """Names of the stored versions, oldest first."""
-        try:
+        with reading(asset, f"{self.opened.location}/{asset}"):
             names = self.opened.folders(asset)
-        except OSError as error:
-            raise UnreadableError(
-                f"cannot list {self.opened.location}/{asset}: {error}"
-            ) from error
         return sorted(name for name in names if not name.startswith("."))
 
     def cache_file(self, name: str) -> Path | None:
@@ -300,32 +298,9 @@ class Store:
         """Keeps others on this machine from changing the asset's versions."""
         lock = self.opened.scratch / "locks" / asset
         with ExitStack() as held:
-            with self._writing(asset):
+            with writing(asset, self.root):
                 held.enter_context(one_at_a_time(lock, f"a change of {asset}"))
             yield
-
-    @contextmanager
-    def _writing(self, asset: str) -> Iterator[None]:
-        """Says what could not be written where."""
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {asset} under {self.root}: {error}"
-            ) from error
-
-    @contextmanager
-    def _reading(self, asset: str, version: str) -> Iterator[str]:
-        """Says what could not be read, and why; gives the version's location."""
-        location = f"{self.opened.location}/{asset}/{version}"
-        try:
-            yield location
-        except GONE as error:
-            raise GoneError(
-                f"{location} is incomplete ({error}); materialize {asset} again"
-            ) from error
-        except OSError as error:
-            raise UnreadableError(f"cannot read {location}: {error}") from error
 
     def _install(self, staging: Path, manifest: Mapping[str, Any]) -> None:
         """Puts finished files into their version folder; nobody names it yet."""
@@ -338,7 +313,7 @@ class Store:
         self._replace(asset, CURRENT, {"version": version})
 
     def _replace(self, asset: str, name: str, content: Any) -> None:
-        with self._writing(asset or name):
+        with writing(asset or name, self.root):
             path = f"{asset}/{name}" if asset else name
             self.opened.replace(path, canonical_json(content))
 
