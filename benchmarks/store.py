@@ -34,11 +34,12 @@ from benchmarks.inject import die
 from jersey_assets.storage.answers import read_answers, write_answers
 from jersey_assets.storage.errors import StorageError
 from jersey_assets.storage.manifest import MANIFEST, Origin
+from jersey_assets.storage.owner import DatasetRoot, adopt, owner
 from jersey_assets.storage.retention import CHECKS
 from jersey_assets.storage.store import CURRENT, Store
 from jersey_assets.verdict import Verdict
 
-ASSET = "thing"
+ASSET, NOTE = "thing", "dataset.json"
 FILES = ("number.txt", "body.bin")
 LOCKS = ".scratch"
 FAULTS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "kill": 0}
@@ -48,13 +49,14 @@ FAILED_CLEANLY, FAILED_OTHERWISE = 3, 4
 def publish(store: Store, number: str) -> None:
     """Publishes content that can be told from any other: the number, in two files.
 
-    Then what a check said about it is noted.
+    Whose the root is, is noted anew each time, and what a check said about it.
     """
 
     def make(folder: Path) -> None:
         (folder / FILES[0]).write_text(number)
         (folder / FILES[1]).write_bytes(number.encode() * 5000)
 
+    adopt(store, DatasetRoot(number))
     made = store.publish(ASSET, Origin("bench", settings={"number": number}), make)
     write_answers(store, made, [Verdict("has_a_number", True, number)])
 
@@ -66,6 +68,7 @@ def number_read(store: Store) -> str:
         StorageError: they cannot read it.
         ValueError: the files are of two versions, or there is none.
     """
+    owner(store)
     artifact = store.current(ASSET)
     if artifact is None:
         raise ValueError("there is no current version")
@@ -100,9 +103,10 @@ def left_behind(root: Path) -> list[str]:
             read_answers(store, store.read(ASSET, path.name.removesuffix(CHECKS)))
         elif path.name != CURRENT:
             found.append(str(path))
-    found += [str(path) for path in root.iterdir() if path.name not in (ASSET, LOCKS)]
+    known = (ASSET, LOCKS, NOTE)
+    found += [str(path) for path in root.iterdir() if path.name not in known]
     locks = (path for path in (root / LOCKS).rglob("*") if path.is_file())
-    return found + [str(path) for path in locks if path.name != ASSET]
+    return found + [str(path) for path in locks if path.name not in known]
 
 
 def forked(work: Callable[[], object]) -> int:

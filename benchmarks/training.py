@@ -57,11 +57,15 @@ from jersey_assets.training.data.crops import (
     load_drawn,
     natural_size,
     normalize,
+    three_channels,
 )
+from jersey_assets.training.data.training_data import TrainingData
 from jersey_assets.training.evaluation import evaluate
-from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.fit import fit
 from jersey_assets.training.network.architectures import build_model
+from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.result import Training
 
 ROUNDS = 3
 FIXED_STEPS, OUR_STEPS = 30, 240
@@ -102,12 +106,10 @@ def load(root: Path, recipe: Recipe, fill_to: int) -> Data:
 
 def train(data: Data, recipe: Recipe) -> Training:
     """Trains once, saying each epoch."""
+    crops = data.splits["train"] + data.drawn, data.splits["valid"]
+    channels = (three_channels(data.statistics[name]) for name in ("mean", "std"))
     return fit(
-        recipe,
-        data.labels,
-        data.splits["train"] + data.drawn,
-        data.splits["valid"],
-        data.statistics,
+        Plan(recipe, TrainingData(tuple(data.labels), *crops, *channels)),
         lambda epoch, epochs: print(f"  {epoch.line(epochs)}", flush=True),
     )
 
@@ -211,8 +213,9 @@ def _random_crops(count: int, size: int) -> Crops:
 def _our_training(recipe: Recipe, crops: Crops) -> dict[str, Any]:
     """A whole training; its summary, whose speed is that of the steps."""
     few = Crops(crops.images[:2], crops.targets[:2], crops.names[:2])
-    half = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    return fit(recipe, LABELS, crops, few, half, lambda *_: None).summary
+    half = (0.5, 0.5, 0.5)
+    data = TrainingData(tuple(LABELS), crops, few, half, half)
+    return fit(Plan(recipe, data), lambda *_: None).summary
 
 
 def _seconds(stepper: _Stepper, step: Callable[[], None], count: int) -> float:

@@ -191,21 +191,17 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _check_onnx(options: argparse.Namespace) -> int:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from jersey_assets.export.contract.promises import judge_model
-    from jersey_assets.export.contract.sandbox import observe
+    from jersey_assets.export.contract.promises import check_model
     from jersey_assets.labels.file import read_labels
 
+    # What is wrong with these two is told before the model takes its minutes.
     labels = read_labels(options.labels) if options.labels else None
     checkpoint = None
-    with ThreadPoolExecutor(1) as pool:
-        seen = pool.submit(observe, options.model)
-        if options.checkpoint:  # importing PyTorch takes as long as the child process
-            from jersey_assets.training.checkpoint import load_checkpoint
+    if options.checkpoint:
+        from jersey_assets.training.checkpoint import load_checkpoint
 
-            checkpoint = load_checkpoint(options.checkpoint)
-        verdicts = judge_model(options.model, seen.result(), checkpoint, labels)
+        checkpoint = load_checkpoint(options.checkpoint)
+    verdicts = check_model(options.model, checkpoint, labels)
     _print_verdicts(verdicts)
     passed = all(verdict.passed for verdict in verdicts)
     if options.json:

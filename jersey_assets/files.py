@@ -40,9 +40,14 @@ def replace_file(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
-def remove_partial(folder: Path) -> None:
-    """Removes what killed writers left in a folder that nobody else writes to now."""
-    for partial in folder.glob(f".*{_PARTIAL}"):
+def remove_partial(folder: Path, name: str = "*") -> None:
+    """Removes what killed writers left of files that nobody else writes now.
+
+    Args:
+        folder: where the files are.
+        name: the file's, if not all of them are meant.
+    """
+    for partial in folder.glob(f".{name}-*{_PARTIAL}"):
         partial.unlink()
 
 

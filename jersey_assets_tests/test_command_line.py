@@ -264,6 +264,30 @@ def test_every_preset_is_accepted_by_the_graph(name: str) -> None:
     assert dg.validate_run_config(defs.resolve_job_def("retrain"), config)
 
 
+@pytest.mark.parametrize(
+    ("target", "variable", "option"),
+    [
+        ("bench-training", "BENCH_DATA", "--data"),
+        ("bench-faults", "FAULT", "--only"),
+        ("bench-export", "CHECKPOINT", "--checkpoint"),
+        ("materialize", "CONFIG", "-c"),
+    ],
+)
+def test_make_passes_a_value_on_as_one_word(
+    target: str, variable: str, option: str
+) -> None:
+    value = """it's `my` "data" (or | mine) *"""
+    said = subprocess.run(
+        ["make", "--dry-run", target, f"{variable}={value}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = shlex.split(said.stdout)
+    assert words[words.index(value) - 1] == option
+
+
 def test_make_trains_by_the_recipe_that_the_launchpad_and_the_sensor_have() -> None:
     said = subprocess.run(
         ["make", "--dry-run", "materialize"],

@@ -66,6 +66,17 @@ def test_the_linter_sees_a_room_that_looks_forward(tmp_path: Path) -> None:
     assert "labels" in linted.stdout
 
 
+def test_the_picture_of_the_imports_has_no_circle(tmp_path: Path) -> None:
+    drawn = subprocess.run(
+        [sys.executable, ROOT / "docs" / "draw_house.py", tmp_path / "house.png"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert drawn.returncode == 0, drawn.stdout + drawn.stderr
+    assert (tmp_path / "house.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_front_door_imports_no_heavy_library() -> None:
     assert modules_after("import jersey_assets.definitions") & HEAVY == set()
 

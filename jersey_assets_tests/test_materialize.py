@@ -61,6 +61,12 @@ def refused(*files: Path) -> list[str]:
         ),
         (KNOBS + "epochs: 900000", 4, "`epochs` is 900000; it must be at least 1 and"),
         (KNOBS + "epochs: many", 4, 'is the text "many"; it must be a whole number'),
+        (KNOBS + "epochs: {}", 4, "`epochs` is {}; it must be a whole number, at leas"),
+        (KNOBS + "epochs: []", 4, "`epochs` is []; it must be a whole number"),
+        (KNOBS + "learning_rate:", 4, "is empty; it must be a number, more than 0 and"),
+        (KNOBS + "learning_rate: yes", 4, "is true; it must be a number, more than 0"),
+        (KNOBS + "weights: {}", 4, "`weights` is {}; it must be text"),
+        (DATASET + "root: {env: 3}", 4, "`env` is 3; it must be text"),
         (KNOBS + "learning_rate: 2e-3", 4, "it must be a number: write 0.002"),
         (KNOBS + "batch_size: true", 4, "`batch_size` is true; it must be a whole"),
         (KNOBS + "model: resnet19", 4, "choose one of jerseynet, resnet18, resnet34"),
@@ -238,6 +244,7 @@ def test_a_run_that_waits_says_for_whom_and_ends_when_make_is_told_to(
     assert printed.count("waits for") == 1
     assert f"trained_checkpoint of run {held_slot.run_id[:8]}" in printed
     assert f"(process {os.getpid()} on " in printed
+    assert "terminate this run to stop waiting" in printed
     assert "the run failed: it was told to stop" in printed
     assert "Traceback" not in printed
     with dg.DagsterInstance.get() as instance:

@@ -77,12 +77,12 @@ def write_parity(
         ModelError: as `compare`.
     """
     from jersey_assets.export.report import write_html
-    from jersey_assets.plots.figures import (
+    from jersey_assets.plots.png import draw_png
+    from jersey_assets.plots.runtimes import (
         error_histogram,
         latency_curves,
         logits_scatter,
     )
-    from jersey_assets.plots.png import draw_png
 
     found = compare(model, checkpoint, crops)
     latency = measure_latency(model.read_bytes(), checkpoint)

@@ -5,7 +5,6 @@ made and reports it. Where nothing that decides an artifact has changed, the sto
 one stays and the room is not called. An asset's docstring is what the UI shows.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -21,12 +20,10 @@ from jersey_assets.labels.file import read_classes, write_labels
 from jersey_assets.labels.filling import Filling
 from jersey_assets.runs.timeouts import OP_HOURS, TRAINING_HOURS, within
 from jersey_assets.storage.code_version import code_version
-from jersey_assets.storage.lock import one_at_a_time
-from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from jersey_assets.training.callbacks.history import Epoch
+    from jersey_assets.training.epochs import Epoch
 
 # One group: with more, the lineage page opens collapsed.
 GROUP = "jersey_numbers"
@@ -108,12 +105,12 @@ def annotations(
         found.write_validated(folder)
         findings = pd.concat([found.rejected, found.warnings])
         sheet = folder / "contact_sheet.png"
-        write_contact_sheet(root, findings, rules, sheet)
+        write_contact_sheet(root, findings, found.validated, rules, sheet)
 
     def write_rejected(folder: Path) -> None:
         found.write_rejected(folder)
         sheet = folder / "contact_sheet.png"
-        write_contact_sheet(root, found.rejected, rules, sheet)
+        write_contact_sheet(root, found.rejected, found.validated, rules, sheet)
 
     for asset, make in (
         ("validated_annotations", write_validated),
@@ -229,7 +226,7 @@ def rendered_crops(
     op_tags=GPU_TAGS,
     config_schema=Settings(Recipe),
     group_name=GROUP,
-    code_version=code_version("training.fit"),
+    code_version=code_version("training.fit_or_resume"),
     kinds={"gpu", "pytorch", "lightning"},
 )
 @within(TRAINING_HOURS)
@@ -243,68 +240,50 @@ def trained_checkpoint(
     stopped goes on where it was, in the next run with the same recipe and data; after
     a fault of the machine (a full disk, a lost GPU) in the same run.
     """
-    import pandas as pd
-
-    from jersey_assets.training.data.crops import load_crops, load_drawn, natural_size
-    from jersey_assets.training.errors import Interrupted, TrainingError
-    from jersey_assets.training.fit import fit
+    from jersey_assets.training.errors import Interrupted, would_fail_again
+    from jersey_assets.training.fit_or_resume import (
+        TrainingInputs,
+        fit_or_resume,
+        one_training,
+    )
     from jersey_assets.training.network.pretrained import FOLDER, pretrained
-    from jersey_assets.training.resume import remove_finished
 
-    root = dataset.open(artifacts).path
-    recipe = Recipe.model_validate(context.op_execution_context.op_config)
     desk = Desk(context, artifacts)
-    table = desk.read("validated_annotations").file("annotations.parquet")
-    mapping = read_classes(desk.read("class_mapping").folder)
-    statistics = desk.read("dataset_statistics").json("statistics.json")
-    drawn = desk.read("rendered_crops").file("crops.parquet")
-
-    def report(epoch: "Epoch", epochs: int) -> None:
-        context.log.info(epoch.line(epochs))
-        # One observation an epoch draws the curve in the UI while training runs.
-        context.log_event(
-            dg.AssetObservation(context.asset_key, metadata=asdict(epoch))
-        )
-
-    def make(folder: Path) -> None:
-        rows = pd.read_parquet(table)
-        shown, judged = (rows[rows["split"] == split] for split in ("train", "valid"))
-        size = recipe.image_size or natural_size(shown)
-        train = load_crops(root, shown, mapping, size)
-        train += load_drawn(pd.read_parquet(drawn), mapping, size)
-        valid = load_crops(root, judged, mapping, size)
-        labels = list(mapping)
-        made = fit(
-            recipe, labels, train, valid, statistics, report, work, weights, logs
-        )
-        made.write(folder)
-
-    settings = recipe.model_dump(mode="json")
-    weights = pretrained(recipe, partial(desk.store.supplied, FOLDER))
-    if weights:
-        settings["weights_sha256"] = weights.digest()
-    recipe_hash = hashlib.sha256(canonical_json(settings)).hexdigest()[:12]
-    work, logs = (desk.store.scratch() / name for name in ("training", "logs"))
-    with one_at_a_time(work.with_suffix(".lock"), context.run.run_id):
+    recipe = Recipe.model_validate(context.op_execution_context.op_config)
+    inputs = TrainingInputs(
+        recipe,
+        pretrained(recipe, partial(desk.store.supplied, FOLDER)),
+        dataset.open(artifacts).path,
+        annotations=desk.read("validated_annotations").file("annotations.parquet"),
+        drawn=desk.read("rendered_crops").file("crops.parquet"),
+        mapping=read_classes(desk.read("class_mapping").folder),
+        statistics=desk.read("dataset_statistics").json("statistics.json"),
+    )
+    scratch = desk.store.scratch()
+    with one_training(scratch, context.run.run_id):
         try:
-            result = desk.publish(
+            return desk.publish(
                 "trained_checkpoint",
-                make,
-                settings,
-                recipe_hash=recipe_hash,
+                partial(fit_or_resume, inputs, scratch, partial(_report, context)),
+                inputs.settings,
+                recipe_hash=inputs.recipe_hash,
             )
         except Interrupted as interrupted:
             context.log.warning(str(interrupted))
             # What Dagster itself raises for the signal, so that the run is canceled.
             raise dg.DagsterExecutionInterruptedError from interrupted
-        except (TrainingError, ValueError):
-            raise  # wrong data or a wrong recipe: the next time would be like this one
         except Exception as error:
+            if would_fail_again(error):
+                raise
             context.log.warning(f"goes on where it was, after a pause: {error}")
             # A retry policy would also start again what a person has terminated.
             raise dg.RetryRequested(RETRIES, RETRY_PAUSE_S) from error
-        remove_finished(work)
-    return result
+
+
+def _report(context: dg.AssetExecutionContext, epoch: "Epoch", epochs: int) -> None:
+    context.log.info(epoch.line(epochs))
+    # One observation an epoch draws the curve in the UI while training runs.
+    context.log_event(dg.AssetObservation(context.asset_key, metadata=asdict(epoch)))
 
 
 @dg.asset(

@@ -19,7 +19,7 @@ FILE = "crops.parquet"
 _SHOWN = 40
 
 
-class Filling(BaseModel, frozen=True, extra="forbid"):
+class Filling(BaseModel, frozen=True, extra="forbid", strict=True):
     """How many crops are drawn."""
 
     fill_to: int = Field(
@@ -79,7 +79,7 @@ def write_drawn(drawn: pd.DataFrame, folder: Path) -> None:
     """Writes the crops and, where there are any, a picture of some."""
     from jersey_assets.crops.decode import decode_crop
     from jersey_assets.crops.prepare import resize_crop
-    from jersey_assets.plots.figures import crop_grid
+    from jersey_assets.plots.grids import crop_grid
     from jersey_assets.plots.png import draw_png
 
     drawn.to_parquet(folder / FILE, index=False)

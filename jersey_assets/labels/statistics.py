@@ -64,8 +64,12 @@ def write_statistics(
     statistics: Mapping[str, Any], table: pd.DataFrame, folder: Path
 ) -> None:
     """Writes `statistics.json` and its pictures."""
-    from jersey_assets.plots import figures
     from jersey_assets.plots.png import draw_png
+    from jersey_assets.plots.statistics import (
+        class_counts,
+        image_sizes,
+        metadata_distributions,
+    )
 
     text = json.dumps(statistics, indent=1, ensure_ascii=False)
     (folder / "statistics.json").write_text(text, "utf-8")
@@ -74,11 +78,11 @@ def write_statistics(
         split: [row[split] for row in classes.values()]
         for split in statistics["images"]
     }
-    draw_png(folder / "classes.png", figures.class_counts, list(classes), counts)
+    draw_png(folder / "classes.png", class_counts, list(classes), counts)
     sizes = table["width"], table["height"]
-    draw_png(folder / "sizes.png", figures.image_sizes, *sizes)
+    draw_png(folder / "sizes.png", image_sizes, *sizes)
     if metadata := statistics["metadata"]:
-        draw_png(folder / "metadata.png", figures.metadata_distributions, metadata)
+        draw_png(folder / "metadata.png", metadata_distributions, metadata)
 
 
 def _spread(values: pd.Series[int]) -> dict[str, float]:

@@ -83,6 +83,9 @@ class Root(Protocol):
     def sweep(self, folder: str) -> None:
         """Removes what killed processes and `remove_folder` left in a folder."""
 
+    def sweep_file(self, path: str) -> None:
+        """Removes what killed writers of a file left that nobody else writes now."""
+
 
 def open_root(root: str) -> Root:
     """Opens a root by its path or URL.
@@ -188,6 +191,11 @@ class LocalRoot:
                 shutil.rmtree(path)
         remove_partial(self._path / folder)
 
+    def sweep_file(self, path: str) -> None:
+        """See `Root`."""
+        target = self._path / path
+        remove_partial(target.parent, target.name)
+
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         with suppress(*GONE), os.scandir(self._path / folder) as entries:
             return list(entries)
@@ -276,6 +284,9 @@ class UrlRoot:
             self._fs.rm(self._at(folder), recursive=True)
 
     def sweep(self, folder: str) -> None:
+        """See `Root`; nothing half is ever put."""
+
+    def sweep_file(self, path: str) -> None:
         """See `Root`; nothing half is ever put."""
 
     def _at(self, path: str) -> str:

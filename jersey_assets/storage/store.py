@@ -220,6 +220,8 @@ class Store:
     def write_note(self, asset: str, name: str, content: Any) -> None:
         """Replaces a JSON file beside an asset's versions in one step.
 
+        What killed writers of it left behind is removed.
+
         Args:
             asset: the asset's name; empty: beside the assets.
             name: the file's.
@@ -230,6 +232,8 @@ class Store:
         """
         with self._alone(asset or name):
             self._replace(asset, name, content)
+            with writing(asset or name, self.root):
+                self.opened.sweep_file(_note_path(asset, name))
 
     def read_note(self, asset: str, name: str) -> Any:
         """Reads a JSON file beside an asset's versions, or None where there is none.
@@ -237,7 +241,7 @@ class Store:
         Raises:
             StorageError: it cannot be read, or is no JSON object.
         """
-        path = f"{asset}/{name}" if asset else name
+        path = _note_path(asset, name)
         target = f"{self.opened.location}/{path}"
         try:
             content = json.loads(self.opened.read(path))
@@ -314,8 +318,7 @@ class Store:
 
     def _replace(self, asset: str, name: str, content: Any) -> None:
         with writing(asset or name, self.root):
-            path = f"{asset}/{name}" if asset else name
-            self.opened.replace(path, canonical_json(content))
+            self.opened.replace(_note_path(asset, name), canonical_json(content))
 
     def _read_pointed(self, asset: str, read: Callable[[str, str], _T]) -> _T | None:
         """Reads what readers are pointed to, which may move on while they read."""
@@ -360,3 +363,7 @@ class Store:
     def _note(self, asset: str, version: str) -> None:
         if self.published is not None:
             self.published[asset] = version
+
+
+def _note_path(asset: str, name: str) -> str:
+    return f"{asset}/{name}" if asset else name

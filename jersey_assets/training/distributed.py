@@ -2,7 +2,7 @@
 
 They are started fresh (`spawn`) and not forked, for CUDA's sake, and not as the
 script that is running, since that may be a Dagster run. What they send back arrives
-through a pipe each; their results lie in the work folder.
+through a pipe each; their results lie in the resume folder.
 """
 
 from __future__ import annotations
@@ -51,18 +51,12 @@ def train_together(
             f"the recipe asks for {devices} devices and this machine has "
             f"{torch.cuda.device_count()} GPUs; set devices to that or less"
         )
-    context = multiprocessing.get_context("spawn")
     port = find_free_network_port()
     processes: list[SpawnProcess] = []
     ranks: dict[Connection, int] = {}
     try:
         for rank in range(devices):
-            reader, writer = context.Pipe(duplex=False)
-            process = context.Process(
-                target=_work, args=(train, rank, devices, port, writer)
-            )
-            process.start()
-            writer.close()
+            process, reader = _start(train, rank, devices, port)
             processes.append(process)
             ranks[reader] = rank
         with _forwarding_signals(processes) as forwarded:
@@ -74,6 +68,20 @@ def train_together(
         for process in processes:
             process.kill()
             process.join()
+
+
+def _start(
+    train: Callable[[Callable[[Any], None]], None], rank: int, devices: int, port: int
+) -> tuple[SpawnProcess, Connection]:
+    """Starts a process, and gives the end of the pipe that it sends into."""
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_train_as, args=(train, rank, devices, port, writer)
+    )
+    process.start()
+    writer.close()
+    return process, reader
 
 
 def _receive(
@@ -135,7 +143,7 @@ class _Sent(QueueHandler):
         self.queue.send(record)  # type: ignore[attr-defined]
 
 
-def _work(
+def _train_as(
     train: Callable[[Callable[[Any], None]], None],
     rank: int,
     devices: int,

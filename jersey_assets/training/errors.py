@@ -9,3 +9,11 @@ class TrainingError(RuntimeError):
 
 class Interrupted(TrainingError):
     """Training that was asked to stop; the message says where it will go on."""
+
+
+def would_fail_again(error: Exception) -> bool:
+    """Whether the next try would end the same way: wrong data or a wrong recipe.
+
+    Other errors are the machine's, as a full disk is, and the next try resumes.
+    """
+    return isinstance(error, (TrainingError, ValueError))

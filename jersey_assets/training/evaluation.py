@@ -152,7 +152,8 @@ def write_evaluation(
         crops: the crops that were scored.
         folder: where the files go.
     """
-    from jersey_assets.plots import figures
+    from jersey_assets.plots.accuracy import confusion_matrix, per_class_accuracy
+    from jersey_assets.plots.grids import prediction_grid
     from jersey_assets.plots.png import draw_png
 
     report = evaluation.report()
@@ -165,16 +166,14 @@ def write_evaluation(
     labels = evaluation.labels
     draw_png(
         folder / "confusion.png",
-        figures.confusion_matrix,
+        confusion_matrix,
         labels,
         confusion,
         evaluation.split,
     )
-    draw_png(
-        folder / "per_class.png", figures.per_class_accuracy, labels, accuracies, counts
-    )
+    draw_png(folder / "per_class.png", per_class_accuracy, labels, accuracies, counts)
     shown = _predictions(evaluation, crops, evaluation.samples(MAX_SHOWN))
-    draw_png(folder / "predictions.png", figures.prediction_grid, **shown)
+    draw_png(folder / "predictions.png", prediction_grid, **shown)
     draw_png(folder / "grad_cam.png", _draw_grad_cam, evaluation, checkpoint, crops)
 
 
@@ -193,11 +192,9 @@ def _predictions(evaluation: Evaluation, crops: Crops, shown: Tensor) -> dict[st
 def _draw_grad_cam(
     evaluation: Evaluation, checkpoint: Checkpoint, crops: Crops
 ) -> Figure:
-    from jersey_assets.plots import figures
+    from jersey_assets.plots.grids import grad_cam_grid
 
     shown = evaluation.samples(MAX_EXPLAINED)
     inputs = normalize(crops.images[shown], checkpoint.mean, checkpoint.std)
     maps = grad_cam(checkpoint.build_model(), inputs)
-    return figures.grad_cam_grid(
-        maps=maps.numpy(), **_predictions(evaluation, crops, shown)
-    )
+    return grad_cam_grid(maps=maps.numpy(), **_predictions(evaluation, crops, shown))

@@ -1,13 +1,12 @@
-"""The work folder: what a training needs to go on after it was stopped.
+"""The resume folder: what a training needs to go on after it was stopped.
 
     <scratch>/<key>/state.json       what there is, with digests; replaced last
     <scratch>/<key>/resume_000120.ckpt   Lightning's checkpoint at that step
     <scratch>/<key>/epoch_003.ckpt   weights of an epoch that is among the best
 
-The key digests the recipe, the crops with their labels, and the code: a training
-resumes from the work of the same training and no other. Files are written under new
-names and synced before `state.json` names them, so a kill at any moment leaves the
-work of before or that of after, whole.
+The key digests the plan and the code: a training resumes from the folder of the same
+training and no other. Files are written under new names and synced before `state.json`
+names them, so a kill at any moment leaves the state of before or that of after, whole.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from jersey_assets.files import replace_file, space_told, sync
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.manifest import canonical_json
-from jersey_assets.training.callbacks.history import Epoch
-from jersey_assets.training.data.crops import Crops
-from jersey_assets.training.network.pretrained import Pretrained
-from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.plan import Plan
+from jersey_assets.training.record import Record
 
 _STATE = "state.json"
 _LIFETIME_S = 14 * 24 * 3600
-"""How long interrupted work waits to be resumed."""
+"""How long an interrupted training waits to be resumed."""
 
 log = logging.getLogger(__name__)
 
@@ -42,138 +41,98 @@ class State:
     """How far a training has come.
 
     Attributes:
-        epochs: the validated epochs, oldest first.
+        record: what is known of it.
         step: optimizer steps so far.
-        seconds: seconds of training so far.
-        device: what it ran on.
-        facts: what callbacks have noted, JSON values only.
         resume: name of the file to go on from, empty where there is none.
         finished: whether nothing is left to train.
     """
 
-    epochs: tuple[Epoch, ...] = ()
+    record: Record = field(default_factory=Record)
     step: int = 0
-    seconds: float = 0.0
-    device: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
     resume: str = ""
     finished: bool = False
 
 
 @dataclass(frozen=True)
-class Work:
-    """The work folder of one training.
+class ResumeFolder:
+    """The folder of one training, which need not exist yet.
 
     Attributes:
-        folder: where its files lie.
+        path: where its files lie.
         identity: digests of what decides the training, by name.
     """
 
-    folder: Path
-    identity: Mapping[str, str] = field(default_factory=dict)
+    path: Path
+    identity: Mapping[str, str]
 
     def load(self) -> State:
         """Reads how far the training has come, after checking every file's digest.
 
-        Work that is damaged is removed, and the log says so.
+        A folder that is damaged is removed, and the log says so.
         """
-        if not (self.folder / _STATE).exists():
+        if not (self.path / _STATE).exists():
             return State()
         try:
-            content = _read(self.folder)
+            content = _read(self.path)
             if content["identity"] != dict(self.identity):
                 changed = _changed(content["identity"], self.identity)
-                raise ValueError(f"it is work of other {changed}")
+                raise ValueError(f"it is of other {changed}")
             for name, digest in content["files"].items():
-                if _digest(self.folder / name) != digest:
+                if _digest(self.path / name) != digest:
                     raise ValueError(f"{name} is damaged: its digest differs")
-            state = content["state"]
-            state["epochs"] = tuple(Epoch(**row) for row in state["epochs"])
-            return State(**state)
+            return TypeAdapter(State).validate_python(content["state"])
         except (OSError, ValueError) as error:
-            log.warning(
-                "starting afresh: cannot resume from %s: %s", self.folder, error
-            )
-            shutil.rmtree(self.folder)
+            log.warning("starting afresh: cannot resume from %s: %s", self.path, error)
+            shutil.rmtree(self.path)
             return State()
 
     def save(self, state: State, files: Mapping[str, Callable[[Path], None]]) -> None:
-        """Makes this the work to go on from, and removes what it has no use for.
+        """Makes this the state to go on from, and removes what it has no use for.
 
         Args:
             state: how far the training has come.
             files: how to write each file that belongs to it; one that is there
                 already is not written again.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         known = self._digests()
         digests = {}
         for name, write in files.items():
-            path = self.folder / name
+            path = self.path / name
             if name not in known:
                 with space_told(path):
                     write(path)
                 sync(path)
             digests[name] = known.get(name) or _digest(path)
-        sync(self.folder)
+        sync(self.path)
         content: dict[str, Any] = {
             "identity": self.identity,
             "files": digests,
-            "state": asdict(state),
+            "state": TypeAdapter(State).dump_python(state, mode="json"),
         }
         content["digest"] = hashlib.sha256(canonical_json(content)).hexdigest()
-        replace_file(self.folder / _STATE, canonical_json(content))
-        for path in self.folder.iterdir():
+        replace_file(self.path / _STATE, canonical_json(content))
+        for path in self.path.iterdir():
             if path.name not in digests and path.name != _STATE:
                 path.unlink()
 
     def _digests(self) -> dict[str, str]:
-        """Digests of the files that belong to the work."""
-        if not (self.folder / _STATE).exists():
+        """Digests of the files that belong to the state."""
+        if not (self.path / _STATE).exists():
             return {}
-        return dict(_read(self.folder)["files"])
+        return dict(_read(self.path)["files"])
 
 
-def open_work(
-    scratch: Path,
-    recipe: Recipe,
-    labels: Sequence[str],
-    train: Crops,
-    valid: Crops,
-    statistics: Mapping[str, Sequence[float]],
-    weights: Pretrained | None = None,
-) -> Work:
-    """Finds the work folder of a training, which need not exist yet.
-
-    Args:
-        scratch: where work folders lie.
-        recipe: the training's knobs.
-        labels: the labels, in class order.
-        train: the crops to learn from.
-        valid: the crops to choose the epoch by.
-        statistics: `mean` and `std` of the channels.
-        weights: what the network starts from.
-    """
-    normalization = [list(statistics[name]) for name in ("mean", "std")]
-    data = hashlib.sha256(canonical_json([list(labels), normalization]))
-    for crops in (train, valid):
-        data.update(f"{tuple(crops.images.shape)}".encode())
-        for tensor in (crops.images, crops.targets):
-            data.update(tensor.contiguous().numpy().data)
-    knobs = canonical_json(recipe.model_dump(mode="json"))
-    identity = {
-        "recipe": hashlib.sha256(knobs).hexdigest(),
-        "data": data.hexdigest(),
-        "weights": weights.digest() if weights else "",
-        "code": code_version("training.fit"),
-    }
+def resume_folder(scratch: Path, plan: Plan) -> ResumeFolder:
+    """Finds the folder of a training among those that lie in `scratch`."""
+    identity = plan.digests() | {"code": code_version("training.fit")}
     key = hashlib.sha256(canonical_json(identity)).hexdigest()[:16]
     _mention_others(scratch, key, identity)
-    return Work(scratch / key, identity)
+    return ResumeFolder(scratch / key, identity)
 
 
 def remove_finished(scratch: Path) -> None:
-    """Removes the work of finished trainings, and what nobody came back for.
+    """Removes the folders of finished trainings, and those nobody came back for.
 
     Call it when the results are stored, and while no other training runs.
     """
@@ -205,7 +164,7 @@ def _mention_others(scratch: Path, key: str, identity: Mapping[str, str]) -> Non
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Reads a work folder's state.
+    """Reads the content of a folder's `state.json`.
 
     Raises:
         OSError: it cannot be read.

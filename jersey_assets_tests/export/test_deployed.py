@@ -163,6 +163,29 @@ def test_check_onnx_does_not_wait_for_labels_that_are_a_pipe(
     assert "not a regular file" in (ended.stderr if named else ended.stdout)
 
 
+@pytest.mark.parametrize("option", ["--checkpoint", "--labels"])
+def test_check_onnx_tells_of_other_bad_files_before_it_opens_the_model(
+    option: str, small_bytes: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(small_bytes)
+    (tmp_path / "bad").write_text("no such thing")
+    program = (
+        "import sys; from jersey_assets.cli import main\n"
+        "sys.addaudithook(lambda event, a: event == 'subprocess.Popen' "
+        "and 'jersey_assets.export.contract.probe' in a[1] and print('opened'))\n"
+        "raise SystemExit(main())"
+    )
+    asked = [sys.executable, "-c", program, "check-onnx", tmp_path / "model.onnx"]
+    ended = subprocess.run(
+        [*asked, option, tmp_path / "bad"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "bad: " in ended.stderr
+    assert ended.stdout == ""
+    alone = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert alone.stdout.startswith("opened\n")
+
+
 def test_a_model_that_is_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.onnx")
     with pytest.raises(ModelError, match="not a regular file"):

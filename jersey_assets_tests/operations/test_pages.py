@@ -20,7 +20,7 @@ from jersey_assets.storage.manifest import Artifact, Origin
 from jersey_assets.storage.store import Store
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.evaluation import evaluate, write_evaluation
-from jersey_assets.training.fit import Training
+from jersey_assets.training.result import Training
 from jersey_assets_tests.training.conftest import quick_fit
 
 ORIGIN = Origin("code", (), {})

@@ -12,15 +12,18 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jersey_assets.plots import figures
+from jersey_assets.plots.accuracy import confusion_matrix
+from jersey_assets.plots.grids import prediction_grid
 from jersey_assets.plots.png import PlotError, draw_png, save_png, shrink_png
+from jersey_assets.plots.runtimes import error_histogram
+from jersey_assets.plots.statistics import class_counts, image_sizes
 
 
 def draw_noisy_grid(count: int) -> Figure:
     """As hard to compress as crops can be."""
     images = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)
     labels = ["23"] * count
-    return figures.prediction_grid(images, labels, labels, [0.5] * count)
+    return prediction_grid(images, labels, labels, [0.5] * count)
 
 
 def small_png(figure: Figure, max_bytes: int = 60_000) -> bytes:
@@ -32,7 +35,7 @@ def small_png(figure: Figure, max_bytes: int = 60_000) -> bytes:
 
 
 def test_a_saved_figure_is_a_png_without_dates_or_versions(tmp_path: Path) -> None:
-    save_png(figures.error_histogram([1e-6, 1e-5]), tmp_path / "errors.png")
+    save_png(error_histogram([1e-6, 1e-5]), tmp_path / "errors.png")
     with Image.open(tmp_path / "errors.png") as image:
         assert image.format == "PNG"
         assert set(image.info) <= {"dpi"}
@@ -41,7 +44,7 @@ def test_a_saved_figure_is_a_png_without_dates_or_versions(tmp_path: Path) -> No
 
 def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("first", "second"):
-        figure = figures.class_counts(["", "1"], {"train": [3, 4]})
+        figure = class_counts(["", "1"], {"train": [3, 4]})
         save_png(figure, tmp_path / name)
         (tmp_path / f"{name}.small").write_bytes(small_png(figure))
     for suffix in ("", ".small"):
@@ -50,7 +53,7 @@ def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_figure_that_fits_is_shown_at_full_size() -> None:
-    data = small_png(figures.error_histogram([1e-6, 1e-5]))
+    data = small_png(error_histogram([1e-6, 1e-5]))
     assert Image.open(io.BytesIO(data)).size == (840, 408)
 
 
@@ -66,9 +69,7 @@ def test_a_confusion_matrix_of_43_classes_fits_at_full_size() -> None:
     matrix = np.random.default_rng(0).poisson(0.1, (43, 43)) + 20 * np.eye(
         43, dtype=int
     )
-    data = small_png(
-        figures.confusion_matrix(list(map(str, range(43))), matrix, "test")
-    )
+    data = small_png(confusion_matrix(list(map(str, range(43))), matrix, "test"))
     assert len(data) <= 60_000
     assert Image.open(io.BytesIO(data)).width > 1_200
 
@@ -89,16 +90,16 @@ def test_a_figure_that_cannot_be_drawn_is_missing_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        draw_png(tmp_path / "a.png", figures.image_sizes, [], [])
+        draw_png(tmp_path / "a.png", image_sizes, [], [])
     assert list(tmp_path.iterdir()) == []
     assert "a.png could not be drawn" in caplog.text
-    draw_png(tmp_path / "b.png", figures.image_sizes, [3], heights=[4])
+    draw_png(tmp_path / "b.png", image_sizes, [3], heights=[4])
     assert Image.open(tmp_path / "b.png").size == (768, 672)
 
 
 def test_a_picture_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="none"):
-        draw_png(tmp_path / "none" / "a.png", figures.image_sizes, [3], [4])
+        draw_png(tmp_path / "none" / "a.png", image_sizes, [3], [4])
 
 
 def test_photographs_without_number_are_made_to_fit() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -100,6 +103,31 @@ def test_a_damaged_note_is_told_and_can_be_written_again(
         claim(store, mine)
     adopt(store, mine)
     refuse_other(store, mine)
+
+
+def test_what_a_killed_writer_of_the_note_left_goes_with_the_next_one(
+    store: Store, tmp_path: Path
+) -> None:
+    mine = folder(tmp_path / "mine")
+    script = (
+        "import os, signal, sys\n"
+        "from jersey_assets.storage.owner import DatasetRoot, claim\n"
+        "from jersey_assets.storage.store import Store\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "claim(Store(sys.argv[1]), DatasetRoot(sys.argv[2]))\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", script, store.root, mine.root], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    root = tmp_path / "artifacts"
+    (left,) = root.glob(".*.partial")
+    theirs = root / ".download.partial"
+    theirs.touch()
+    claim(store, mine)
+    assert owner(store) == mine
+    assert not left.exists()
+    assert theirs.exists()
 
 
 def test_of_two_datasets_at_once_one_gets_the_root(

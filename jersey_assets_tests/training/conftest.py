@@ -11,13 +11,15 @@ import pytest
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
 from jersey_assets.labels.mapping import class_mapping
-from jersey_assets.training.callbacks.history import Epoch
 from jersey_assets.training.data.crops import Crops, load_crops
-from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.data.training_data import TrainingData
+from jersey_assets.training.fit import fit
+from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.result import Training
 
 SIZE = 32
-STATISTICS = {"mean": [0.45, 0.43, 0.42], "std": [0.25, 0.24, 0.24]}
+MEAN, STD = (0.45, 0.43, 0.42), (0.25, 0.24, 0.24)
 
 
 class Hostile:
@@ -53,6 +55,10 @@ def valid(rendered: Path, table: pd.DataFrame) -> Crops:
     return load_crops(rendered, rows, class_mapping(table), SIZE)
 
 
+def data_of(labels: list[str], train: Crops, valid: Crops) -> TrainingData:
+    return TrainingData(tuple(labels), train, valid, MEAN, STD)
+
+
 def quick_fit(
     labels: list[str], train: Crops, valid: Crops, **knobs: object
 ) -> Training:
@@ -60,10 +66,7 @@ def quick_fit(
     recipe = Recipe.model_validate(
         {"image_size": SIZE, "epochs": 2, "batch_size": 32, "threads": 1} | knobs
     )
-    seen: list[Epoch] = []
-    return fit(
-        recipe, labels, train, valid, STATISTICS, lambda epoch, _: seen.append(epoch)
-    )
+    return fit(Plan(recipe, data_of(labels, train, valid)), lambda *_: None)
 
 
 @pytest.fixture(scope="session")

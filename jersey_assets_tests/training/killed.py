@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ import torch
 
 from jersey_assets.training import resume
 from jersey_assets.training.callbacks import saving
-from jersey_assets.training.callbacks.history import Epoch
 from jersey_assets.training.data.crops import Crops
-from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.data.training_data import TrainingData
+from jersey_assets.training.fit import Report, fit
+from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.result import Training
 
 SIZE, BATCH, EPOCHS = 32, 8, 3
 MOMENTS = ("half a checkpoint", "before the state is replaced", "before the clean-up")
@@ -39,7 +40,7 @@ def made_up_crops(count: int, seed: int) -> Crops:
 
 def tiny_fit(
     scratch: Path | None,
-    report: Callable[[Epoch, int], None] = lambda epoch, epochs: None,
+    report: Report = lambda epoch, epochs: None,
     **knobs: Any,
 ) -> Training:
     """A training of three epochs of three steps."""
@@ -48,8 +49,8 @@ def tiny_fit(
         | knobs
     )
     train, valid = made_up_crops(3 * BATCH, 0), made_up_crops(BATCH, 1)
-    statistics = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    return fit(recipe, list("abcd"), train, valid, statistics, report, scratch)
+    data = TrainingData(tuple("abcd"), train, valid, (0.5,) * 3, (0.25,) * 3)
+    return fit(Plan(recipe, data), report, scratch)
 
 
 def die() -> None:

@@ -41,6 +41,19 @@ def test_labels_learn_from_each_others_characters_by_place() -> None:
     assert scores == {"": 0, "2": 0, "62": 0, "6": 3, "26": 6}
 
 
+@pytest.mark.parametrize("characters", [1, 2, 3, 30])
+def test_a_step_moves_the_scores_of_long_labels_no_further(characters: int) -> None:
+    head = SpelledLinear(3, ["a" * characters, "b" * characters])
+    before = head.plain().weight.detach().clone()
+    rate = 0.01
+    optimizer = torch.optim.Adam(head.parameters(), lr=rate)
+    F.cross_entropy(head(torch.ones(1, 3)), torch.tensor([0])).backward()
+    optimizer.step()
+    moved = (head.plain().weight - before).abs().max()
+    # A label's own weights make one step, and its characters two in all at most.
+    assert rate < moved < 3.001 * rate
+
+
 def test_every_parameter_of_jerseynet_learns_within_two_steps() -> None:
     torch.manual_seed(0)
     network = build_model(Recipe(), LABELS)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from jersey_assets.training.checkpoint import CheckpointError, load_checkpoint
-from jersey_assets.training.fit import Training
+from jersey_assets.training.result import Training
 from jersey_assets_tests.training.conftest import Hostile
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from jersey_assets.training.callbacks.history import Epoch
+from jersey_assets.training.epochs import Epoch
 from jersey_assets.training.errors import Interrupted, TrainingError
-from jersey_assets.training.fit import Training
+from jersey_assets.training.result import Training
 from jersey_assets_tests.training.killed import tiny_fit
 
 pytestmark = pytest.mark.skipif(

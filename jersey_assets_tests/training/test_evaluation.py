@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.evaluation import Evaluation, evaluate, write_evaluation
-from jersey_assets.training.fit import Training
 from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.network.gradcam import grad_cam
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.result import Training
 
 
 def evaluation_of(logits: Tensor, targets: Tensor) -> Evaluation:

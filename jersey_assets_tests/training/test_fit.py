@@ -16,10 +16,12 @@ from jersey_assets.training.checks import verdicts
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.evaluation import evaluate
-from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.fit import fit
 from jersey_assets.training.module import TrainingModule
+from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Augmentation, Recipe
-from jersey_assets_tests.training.conftest import SIZE, STATISTICS, quick_fit
+from jersey_assets.training.result import Training
+from jersey_assets_tests.training.conftest import MEAN, SIZE, STD, data_of, quick_fit
 
 
 def test_the_checkpoints_weights_give_the_accuracy_it_is_named_for(
@@ -103,9 +105,9 @@ def test_a_rise_below_min_delta_does_not_count_for_patience(
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate(
     labels: list[str], train: Crops, valid: Crops
 ) -> None:
-    without_spread = {"mean": [0.5] * 3, "std": [0.0] * 3}
+    data = replace(data_of(labels, train, valid), std=(0.0, 0.0, 0.0))
     with pytest.raises(TrainingError, match=r"not finite at step 0 .*learning rate \d"):
-        fit(Recipe(epochs=1), labels, train, valid, without_spread, lambda *_: None)
+        fit(Plan(Recipe(epochs=1), data), lambda *_: None)
 
 
 def test_a_dataset_smaller_than_a_batch_still_trains(
@@ -231,8 +233,7 @@ def test_a_class_that_is_read_far_less_than_the_others_is_named(
 
 
 def test_the_statistics_are_in_the_checkpoint(training: Training) -> None:
-    assert list(training.checkpoint.mean) == STATISTICS["mean"]
-    assert list(training.checkpoint.std) == STATISTICS["std"]
+    assert (training.checkpoint.mean, training.checkpoint.std) == (MEAN, STD)
 
 
 def test_arithmetic_that_only_a_gpu_has_is_refused_without_one(

@@ -10,9 +10,11 @@ import pytest
 
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.errors import TrainingError
-from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.fit import fit
+from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Recipe
-from jersey_assets_tests.training.conftest import SIZE, STATISTICS
+from jersey_assets.training.result import Training
+from jersey_assets_tests.training.conftest import SIZE, data_of
 
 SCALARS = {"train_loss", "train_top1", "valid_loss", "valid_top1", "valid_top5"}
 
@@ -22,10 +24,8 @@ def logged(labels: list[str], train: Crops, valid: Crops, tmp_path: Path) -> Any
     def logged(logger: str) -> Training:
         knobs = {"image_size": SIZE, "epochs": 2, "batch_size": 32, "logger": logger}
         recipe = Recipe.model_validate(knobs)
-        ignore = lambda *_: None  # noqa: E731
-        return fit(
-            recipe, labels, train, valid, STATISTICS, ignore, logs=tmp_path / "logs"
-        )
+        plan = Plan(recipe, data_of(labels, train, valid))
+        return fit(plan, lambda *_: None, logs=tmp_path / "logs")
 
     return logged
 

@@ -12,14 +12,14 @@ import torch
 import torchvision
 
 from jersey_assets.training.callbacks import progress
-from jersey_assets.training.callbacks.history import Epoch
 from jersey_assets.training.data.crops import Crops
+from jersey_assets.training.epochs import Epoch
 from jersey_assets.training.evaluation import evaluate
-from jersey_assets.training.fit import Training
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.network.summary import describe_model
 from jersey_assets.training.recipe import Recipe
+from jersey_assets.training.result import Training
 from jersey_assets_tests.training.conftest import quick_fit
 
 

@@ -20,12 +20,14 @@ from jersey_assets.storage.errors import StorageError
 from jersey_assets.storage.store import Store
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.errors import Interrupted, TrainingError
-from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.fit import fit
 from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.network.pretrained import Pretrained, pretrained
+from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Recipe
-from jersey_assets_tests.training.conftest import SIZE, STATISTICS, Hostile
+from jersey_assets.training.result import Training
+from jersey_assets_tests.training.conftest import SIZE, Hostile, data_of
 
 KNOBS = {"image_size": SIZE, "batch_size": 32, "learning_rate": 0.002, "threads": 1}
 
@@ -56,10 +58,8 @@ def start(training: Training, tmp_path_factory: pytest.TempPathFactory) -> Pretr
 def tune(labels: list[str], train: Crops, valid: Crops, start: Pretrained) -> Any:
     def tune(scratch: Path | None = None, **knobs: Any) -> Training:
         recipe = Recipe.model_validate(KNOBS | {"weights": "earlier"} | knobs)
-        ignore = lambda *_: None  # noqa: E731
-        return fit(
-            recipe, labels, train, valid, STATISTICS, ignore, scratch, weights=start
-        )
+        plan = Plan(recipe, data_of(labels, train, valid), start)
+        return fit(plan, lambda *_: None, scratch)
 
     return tune
 
@@ -162,7 +162,7 @@ def test_weights_of_another_network_are_refused(
 ) -> None:
     recipe = Recipe(model="resnet18", weights="earlier", image_size=SIZE, epochs=1)
     with pytest.raises(TrainingError, match=r"fits \d of 122 tensors"):
-        fit(recipe, labels, train, valid, STATISTICS, lambda *_: None, weights=start)
+        fit(Plan(recipe, data_of(labels, train, valid), start), lambda *_: None)
 
 
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(

@@ -20,18 +20,20 @@ import torch
 
 from jersey_assets.training import resume
 from jersey_assets.training.augment.augmentation import augment
-from jersey_assets.training.callbacks import saving
-from jersey_assets.training.callbacks.history import Epoch
 from jersey_assets.training.checkpoint import load_checkpoint
 from jersey_assets.training.checks import verdicts
 from jersey_assets.training.data.crops import Crops
+from jersey_assets.training.epochs import Epoch, kept
 from jersey_assets.training.errors import Interrupted
 from jersey_assets.training.evaluation import evaluate
-from jersey_assets.training.fit import Training, fit
+from jersey_assets.training.fit import fit
 from jersey_assets.training.module import TrainingModule
+from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Augmentation, Recipe
-from jersey_assets.training.resume import remove_finished
-from jersey_assets_tests.training.conftest import SIZE, STATISTICS
+from jersey_assets.training.record import Record, ThreadChoice
+from jersey_assets.training.result import Training
+from jersey_assets.training.resume import ResumeFolder, State, remove_finished
+from jersey_assets_tests.training.conftest import SIZE, data_of
 from jersey_assets_tests.training.killed import MOMENTS, tiny_fit
 
 BATCHES, EPOCHS = 5, 3
@@ -56,7 +58,8 @@ def few(train: Crops) -> Crops:
 def run(labels: list[str], few: Crops, valid: Crops) -> Callable[..., Training]:
     def run(scratch: Path | None = None, data: Crops = few, **knobs: Any) -> Training:
         recipe = Recipe.model_validate(KNOBS | knobs)
-        return fit(recipe, labels, data, valid, STATISTICS, lambda *_: None, scratch)
+        plan = Plan(recipe, data_of(labels, data, valid))
+        return fit(plan, lambda *_: None, scratch)
 
     return run
 
@@ -65,7 +68,7 @@ def run(labels: list[str], few: Crops, valid: Crops) -> Callable[..., Training]:
 def whole(labels: list[str], few: Crops, valid: Crops) -> Training:
     """A training that nothing interrupts."""
     recipe = Recipe.model_validate(KNOBS)
-    return fit(recipe, labels, few, valid, STATISTICS, lambda *_: None)
+    return fit(Plan(recipe, data_of(labels, few, valid)), lambda *_: None)
 
 
 @pytest.fixture
@@ -220,14 +223,36 @@ def test_resumed_weights_are_the_averaged_ones(
         assert verdict.passed, verdict.message
 
 
+def test_a_record_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
+    record = Record(
+        epochs=[Epoch(1, 2.5, 0.1, 2.25, 0.2, 0.7, 1e-3, 9.75)],
+        seconds=12.5,
+        device="cpu",
+        precision="32-true",
+        threads=[ThreadChoice(0, 2), ThreadChoice(7, 1)],
+        train_images=320,
+        train_seconds=8.5,
+        peak_memory_mb=700,
+        peak_gpu_memory_mb=90,
+        confusions={2: [[3, 0], [1, 2]], 10: [[3, 0], [0, 3]]},
+    )
+    state = State(record, step=9, resume="resume_000009.ckpt")
+    folder = ResumeFolder(tmp_path / "key", {"recipe": "a", "code": "b"})
+    folder.save(state, {state.resume: lambda path: path.write_bytes(b"weights")})
+    assert folder.load() == state
+    other = ResumeFolder(folder.path, {"recipe": "a", "code": "c"})
+    assert other.load() == State()
+    assert not folder.path.exists()
+
+
 def test_kept_are_the_best_three_and_the_last_with_ties_broken_by_loss() -> None:
     def epoch(number: int, top1: float, loss: float) -> Epoch:
         return Epoch(number, 1.0, 0.5, loss, top1, 1.0, 0.1, 1.0)
 
     scores = [(0.9, 0.5), (0.9, 0.4), (0.2, 0.1), (0.9, 0.4), (0.8, 0.1), (0.1, 9)]
     epochs = [epoch(n, *score) for n, score in enumerate(scores, 1)]
-    assert [e.epoch for e in saving.kept(epochs)] == [2, 4, 1, 6]
-    assert [e.epoch for e in saving.kept(epochs[:2])] == [2, 1]
+    assert [e.epoch for e in kept(epochs)] == [2, 4, 1, 6]
+    assert [e.epoch for e in kept(epochs[:2])] == [2, 1]
 
 
 def test_the_kept_epochs_are_files_with_the_weights_they_are_named_for(
@@ -244,7 +269,7 @@ def test_the_kept_epochs_are_files_with_the_weights_they_are_named_for(
 
 @pytest.fixture
 def interrupted(run, interrupt_at, tmp_path: Path) -> Path:
-    """The work folder of a training that was interrupted in its second epoch."""
+    """The resume folder of a training that was interrupted in its second epoch."""
     interrupt_at(1, 1)
     with pytest.raises(Interrupted):
         run(tmp_path)

@@ -82,6 +82,9 @@ def observe(model: Path, limits: Limits | None = None) -> Observation:
     Args:
         model: the file.
         limits: of the child.
+
+    Raises:
+        ImportError: what the child needs is not installed.
     """
     limits = limits or Limits()
     try:
@@ -118,6 +121,8 @@ def _run_child(descriptor: int, limits: Limits, folder: Path) -> Observation:
     if done.returncode:
         said = (folder / "errors").read_text(errors="replace")[-2000:].split("\n")
         detail = next((line[:200] for line in reversed(said) if line.strip()), "")
+        if detail.startswith("ModuleNotFoundError: "):  # no fault of the model's
+            raise ImportError(detail.partition(": ")[2])
         return _died(folder, f"the process ended with {done.returncode} ({detail})")
     return _read(folder)
 

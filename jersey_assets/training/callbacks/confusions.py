@@ -5,27 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
 
 from jersey_assets.training.callbacks.history import History
-from jersey_assets.training.callbacks.saving import ranked
+from jersey_assets.training.callbacks.order import Ordered
+from jersey_assets.training.epochs import ranked
+from jersey_assets.training.record import Record
 
 
-class Confusions(Callback):
-    """Keeps the best epoch's matrix, and that of every so many epochs.
+class Confusions(Ordered):
+    """Keeps the best epoch's matrix, and that of every so many epochs."""
 
-    They go into the history's facts as `confusions`: epoch, as text, to counts, where
-    rows are the true classes.
-    """
+    after = (History,)
 
-    def __init__(self, history: History, every: int) -> None:
-        """Sets which are kept; comes after the history in the callbacks.
+    def __init__(self, record: Record, every: int) -> None:
+        """Sets which are kept.
 
         Args:
-            history: the validated epochs.
+            record: where they go.
             every: 0 keeps the best epoch's alone.
         """
-        self._history, self._every = history, every
+        self._record, self._every = record, every
         self._newest: list[list[int]] = []
 
     def on_validation_epoch_start(
@@ -42,14 +41,13 @@ class Confusions(Callback):
     def on_train_epoch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule
     ) -> None:
-        epochs = self._history.epochs
+        epochs = self._record.epochs
         best = ranked(epochs)[0].epoch
-        matrices = self._history.facts.setdefault("confusions", {})
-        matrices[str(epochs[-1].epoch)] = self._newest
-        self._history.facts["confusions"] = {
+        matrices = self._record.confusions | {epochs[-1].epoch: self._newest}
+        self._record.confusions = {
             epoch: matrix
             for epoch, matrix in matrices.items()
-            if int(epoch) == best or (self._every and int(epoch) % self._every == 0)
+            if epoch == best or (self._every and epoch % self._every == 0)
         }
 
 

@@ -12,6 +12,8 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from jersey_assets.training.record import Record
+
 SECONDS_BETWEEN = 10.0
 """Each line is an event in Dagster's log, which keeps it for ever."""
 
@@ -19,23 +21,16 @@ log = logging.getLogger(__name__)
 
 
 class Progress(Callback):
-    """Logs percent, images per second and the time left, at a bounded rate.
+    """Logs percent, images per second and the time left, at a bounded rate."""
 
-    What it measures goes into `facts`: `train_images` and `train_seconds` of the
-    training steps alone, without validation; `peak_memory_mb` of this process, and
-    on a GPU `peak_gpu_memory_mb`.
-    """
-
-    def __init__(self, facts: dict[str, Any], batch_size: int) -> None:
-        """Starts, or goes on with the facts of an interrupted training.
+    def __init__(self, record: Record, batch_size: int) -> None:
+        """Starts, or goes on with the record of an interrupted training.
 
         Args:
-            facts: where the figures are kept.
+            record: where speed and memory go.
             batch_size: crops in a batch, of all devices together.
         """
-        self._facts, self._batch_size = facts, batch_size
-        facts.setdefault("train_images", 0)
-        facts.setdefault("train_seconds", 0.0)
+        self._record, self._batch_size = record, batch_size
         self._said = self._mark = self._start = 0.0
         self._share_at_start = 0.0
 
@@ -61,8 +56,8 @@ class Progress(Callback):
         index: int,
     ) -> None:
         now = time.monotonic()
-        self._facts["train_images"] += self._batch_size
-        self._facts["train_seconds"] += now - self._mark
+        self._record.train_images += self._batch_size
+        self._record.train_seconds += now - self._mark
         self._mark = now
         if now - self._said >= SECONDS_BETWEEN and trainer.is_global_zero:
             self._said = now
@@ -71,19 +66,18 @@ class Progress(Callback):
     def on_train_epoch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule
     ) -> None:
-        peaks = {"peak_memory_mb": _peak_memory()}
-        device = trainer.strategy.root_device
+        record, device = self._record, trainer.strategy.root_device
+        record.peak_memory_mb = max(record.peak_memory_mb, round(_peak_memory()))
         if device.type == "cuda":
-            peaks["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
-        for name, value in peaks.items():
-            self._facts[name] = max(round(value), self._facts.get(name, 0))
+            peak = round(torch.cuda.max_memory_allocated(device) / 1e6)
+            record.peak_gpu_memory_mb = max(record.peak_gpu_memory_mb, peak)
 
     def _say(self, trainer: pl.Trainer, share: float) -> None:
         epochs = _epochs(trainer)
         whole = (trainer.current_epoch + share) / epochs
         passed = time.monotonic() - self._start
         left = passed * (1 - whole) / (whole - self._share_at_start)
-        speed = self._facts["train_images"] / self._facts["train_seconds"]
+        speed = self._record.train_images / self._record.train_seconds
         log.info(
             "epoch %d/%d: %.0f %% of it, %.0f %% of the training, %.0f images/s, "
             "%s left",

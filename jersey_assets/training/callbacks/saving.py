@@ -1,92 +1,68 @@
-"""Keeps a training's work: the best epochs, and a checkpoint to resume from."""
+"""Saves a training while it runs: its best epochs, and where to resume from."""
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torchmetrics import Metric
 
 from jersey_assets.text import count
+from jersey_assets.training.callbacks.confusions import Confusions
 from jersey_assets.training.callbacks.ema import ExponentialMovingAverage
-from jersey_assets.training.callbacks.history import Epoch, History
+from jersey_assets.training.callbacks.history import History
+from jersey_assets.training.callbacks.order import Ordered
+from jersey_assets.training.callbacks.progress import Progress
+from jersey_assets.training.callbacks.threads import Threads
 from jersey_assets.training.checkpoint import Checkpoint
+from jersey_assets.training.epochs import Epoch, kept, last_rise
 from jersey_assets.training.errors import Interrupted
-from jersey_assets.training.resume import State, Work
+from jersey_assets.training.plan import Plan
+from jersey_assets.training.record import Record
+from jersey_assets.training.resume import ResumeFolder, State
 
-BEST_EPOCHS = 3
 SAVE_EVERY_S = 60.0
 """A kill without warning loses at most this much work, and the step it falls into."""
 _AGREE_EVERY = 10
 
 
-def ranked(epochs: Sequence[Epoch]) -> list[Epoch]:
-    """The epochs, best first: by valid top-1, among equal ones by valid loss."""
-    return sorted(epochs, key=lambda e: (-e.valid_top1, e.valid_loss, e.epoch))
-
-
-def kept(epochs: Sequence[Epoch]) -> list[Epoch]:
-    """The epochs whose weights are kept: the best three, best first, and the last."""
-    best = ranked(epochs)[:BEST_EPOCHS]
-    return best + [epoch for epoch in epochs[-1:] if epoch not in best]
-
-
-def epoch_file(epoch: Epoch) -> str:
-    """Name of the file that holds an epoch's weights."""
-    return f"epoch_{epoch.epoch:03}.ckpt"
-
-
-def last_rise(epochs: Sequence[Epoch], min_delta: float) -> int:
-    """The last epoch whose valid top-1 was better than all before by more than that."""
-    best, risen = -math.inf, 0
-    for epoch in epochs:
-        if epoch.valid_top1 > best + min_delta:
-            best, risen = epoch.valid_top1, epoch.epoch
-    return risen
-
-
-class Keeper(Callback):
-    """Saves the work every minute and when the training is asked to stop.
+class Saving(Ordered):
+    """Saves the training every minute and when it is asked to stop.
 
     SIGTERM and SIGINT ask it to. Then the training goes on to the next optimizer
-    step, or to the end of the epoch where that was the epoch's last, saves its work
-    and ends with `Interrupted`: what is saved there can be resumed to the bit.
+    step, or to the end of the epoch where that was the epoch's last, is saved and
+    ends with `Interrupted`: what is saved there can be resumed to the bit.
     """
+
+    # What these have noted of a step or an epoch is saved with it, and the time that a
+    # save takes is no part of a step's.
+    after = (Threads, ExponentialMovingAverage, History, Progress, Confusions)
 
     def __init__(
         self,
-        work: Work,
-        history: History,
+        folder: ResumeFolder,
+        plan: Plan,
+        record: Record,
         ema: ExponentialMovingAverage,
-        checkpoint: Callable[..., Checkpoint],
-        patience: int,
-        min_delta: float,
     ) -> None:
-        """Keeps the work of one training.
+        """Saves one training.
 
         Args:
-            work: where it is kept.
-            history: the validated epochs; comes before this in the callbacks.
+            folder: where its files go.
+            plan: goes into the checkpoints; its recipe says when patience ends.
+            record: what the other callbacks have noted.
             ema: the averaged weights.
-            checkpoint: makes an epoch's checkpoint from `ema_step`, `valid_top1`,
-                `valid_loss`, `state_dict` and `raw_state_dict`.
-            patience: epochs without a better valid top-1 before stopping, 0 = never.
-            min_delta: by how much it has to be better.
         """
         self.asked_to_stop = False
-        self._work, self._history, self._ema = work, history, ema
-        self._checkpoint, self._patience = checkpoint, patience
-        self._min_delta = min_delta
+        self._folder, self._plan, self._record, self._ema = folder, plan, record, ema
         self._weights: dict[str, Checkpoint] = {}
         self._step = 0
         self._saved_at = 0.0
@@ -115,12 +91,12 @@ class Keeper(Callback):
     def on_train_epoch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule
     ) -> None:
-        epochs = self._history.epochs
-        self._weights[epoch_file(epochs[-1])] = self._snapshot(module, epochs[-1])
-        wanted = {epoch_file(epoch) for epoch in kept(epochs)}
+        epochs, recipe = self._record.epochs, self._plan.recipe
+        self._weights[epochs[-1].file] = self._snapshot(module, epochs[-1])
+        wanted = {epoch.file for epoch in kept(epochs)}
         self._weights = {n: w for n, w in self._weights.items() if n in wanted}
-        risen = last_rise(epochs, self._min_delta)
-        if self._patience and len(epochs) - risen >= self._patience:
+        risen = last_rise(epochs, recipe.min_delta)
+        if recipe.patience and len(epochs) - risen >= recipe.patience:
             trainer.should_stop = True
         finished = trainer.should_stop or len(epochs) == trainer.max_epochs
         if not finished:
@@ -170,35 +146,32 @@ class Keeper(Callback):
 
     def _save(self, trainer: pl.Trainer, *, finished: bool = False) -> None:
         name = "" if finished else f"resume_{trainer.global_step:06}.ckpt"
-        state = State(
-            epochs=tuple(self._history.epochs),
-            step=trainer.global_step,
-            seconds=self._history.seconds,
-            device=self._history.device,
-            facts=self._history.facts,
-            resume=name,
-            finished=finished,
-        )
+        state = State(self._record, trainer.global_step, name, finished)
         files: dict[str, Callable[[Path], None]] = {
-            epoch_file(epoch): partial(self._write_epoch, epoch)
-            for epoch in kept(self._history.epochs)
+            epoch.file: partial(self._write_epoch, epoch)
+            for epoch in kept(self._record.epochs)
         }
         if name:
             files[name] = trainer.save_checkpoint
         if trainer.is_global_zero:
-            self._work.save(state, files)
+            self._folder.save(state, files)
         elif name:
             # Lightning wants all processes in a save; the first one writes.
-            trainer.save_checkpoint(self._work.folder / name)
+            trainer.save_checkpoint(self._folder.path / name)
         trainer.strategy.barrier()
         self._saved_at = time.monotonic()
 
     def _write_epoch(self, epoch: Epoch, path: Path) -> None:
-        self._weights[epoch_file(epoch)].save(path)
+        self._weights[epoch.file].save(path)
 
     def _snapshot(self, module: pl.LightningModule, epoch: Epoch) -> Checkpoint:
         """The weights as they are now, on the CPU."""
-        return self._checkpoint(
+        data = self._plan.data
+        return Checkpoint(
+            recipe=self._plan.recipe,
+            labels=data.labels,
+            mean=data.mean,
+            std=data.std,
             ema_step=self._ema.updates,
             valid_top1=epoch.valid_top1,
             valid_loss=epoch.valid_loss,

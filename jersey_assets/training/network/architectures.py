@@ -85,7 +85,10 @@ class SpelledLinear(nn.Linear):
         longest = max(map(len, labels), default=0)
         spelled = [set(enumerate(label.rjust(longest))) for label in labels]
         written = sorted(set().union(*spelled))
-        incidence = torch.tensor([[float(c in s) for c in written] for s in spelled])
+        # All characters of a label learn at once. Together they count as two at most:
+        # the sum of thirty takes steps that are too large for anything to be learnt.
+        share = min(1.0, 2 / max(longest, 1))
+        incidence = torch.tensor([[share * (c in s) for c in written] for s in spelled])
         # Known from the labels, so that no file needs to hold it.
         self.register_buffer("incidence", incidence, persistent=False)
         self.character_weight = nn.Parameter(torch.zeros(len(written), features))

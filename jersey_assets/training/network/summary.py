@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,24 +23,10 @@ def describe_model(network: nn.Module, image_size: int) -> dict[str, Any]:
         `parameters`, `megabytes` of parameters and buffers, `flops` of a crop, and
         `layers`, a row for each with `layer`, `kind`, `output`, `parameters`, `flops`.
     """
-    shapes: dict[str, str] = {}
-    handles = []
     layers = {
         name: part for name, part in network.named_modules() if _shown(name, part)
     }
-    for name, layer in layers.items():
-
-        def note(
-            module: nn.Module, inputs: Any, output: Tensor, name: str = name
-        ) -> None:
-            shapes[name] = " × ".join(map(str, output.shape[1:]))
-
-        handles.append(layer.register_forward_hook(note))
-    counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), counter:
-        network(torch.zeros(1, 3, image_size, image_size))
-    for handle in handles:
-        handle.remove()
+    shapes, counter = _run_once(network, layers, image_size)
     root = type(network).__name__
     flops = {
         name.removeprefix(f"{root}."): sum(counts.values())
@@ -54,13 +41,31 @@ def describe_model(network: nn.Module, image_size: int) -> dict[str, Any]:
             {
                 "layer": name,
                 "kind": type(layer).__name__.strip("_"),
-                "output": shapes[name],
+                "output": shapes[layer],
                 "parameters": _count(layer),
                 "flops": flops.get(name, 0),
             }
             for name, layer in layers.items()
         ],
     }
+
+
+def _run_once(
+    network: nn.Module, layers: Mapping[str, nn.Module], image_size: int
+) -> tuple[dict[nn.Module, str], FlopCounterMode]:
+    """Runs one crop through a network; gives its layers' outputs and the work."""
+    shapes: dict[nn.Module, str] = {}
+
+    def note(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        shapes[layer] = " × ".join(map(str, output.shape[1:]))
+
+    handles = [layer.register_forward_hook(note) for layer in layers.values()]
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        network(torch.zeros(1, 3, image_size, image_size))
+    for handle in handles:
+        handle.remove()
+    return shapes, counter
 
 
 def _shown(name: str, part: nn.Module) -> bool:
