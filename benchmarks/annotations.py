@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -31,6 +30,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from jersey_assets.machine import usable_cpus
 
 LINE = (
     '{{"image": "crops/{0:07d}.jpg", "prefix": "Read the number.", "suffix": "{1}", '
@@ -155,7 +156,7 @@ def decode_all(root: Path) -> Callable[[], object]:
     chunks = [paths[begin : begin + 128] for begin in range(0, len(paths), 128)]
 
     def step() -> None:
-        cores = len(os.sched_getaffinity(0))
+        cores = usable_cpus()
         with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
             list(pool.map(decode, chunks))
 

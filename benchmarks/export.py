@@ -37,6 +37,7 @@ from jersey_assets.export.runtimes import (
     onnx_scorer,
     torch_scorer,
 )
+from jersey_assets.machine import usable_cpus
 from jersey_assets.reader.session import open_session
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets.training.data.crops import Crops, evaluation_split, load_crops
@@ -174,7 +175,7 @@ def main() -> None:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"load before (1, 5, 15 minutes): {load} on {os.cpu_count()} cores")
     for name in options.models:
-        for threads in sorted({1, len(os.sched_getaffinity(0))}):
+        for threads in sorted({1, usable_cpus()}):
             bench_speed(name, threads, options.seconds)
     if options.checkpoint:
         bench_accuracy(options.checkpoint, options.data)

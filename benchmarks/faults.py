@@ -31,8 +31,11 @@ from dagster._core.scheduler.instigation import InstigatorTick
 
 from benchmarks.inject import WAITING
 from jersey_assets.rendering.dataset import render_dataset
+from jersey_assets.storage.errors import StorageError
+from jersey_assets.storage.manifest import Artifact
 from jersey_assets.storage.owner import DatasetRoot, adopt
-from jersey_assets.storage.store import Artifact, StorageError, Store, walk_provenance
+from jersey_assets.storage.provenance import walk_provenance
+from jersey_assets.storage.store import Store
 
 ROOT = Path(__file__).parents[1]
 CHAIN = "*released_model,rejected_annotations"

@@ -75,7 +75,7 @@ def _half_a_file(asset: str, name: str) -> Callable[[], None]:
     def arrange() -> None:
         from jersey_assets.storage import store
 
-        describe = store._describe_folder
+        describe = store.describe_folder
 
         def half_written(made: str, folder: Path, *rest: Any) -> Any:
             if made == asset:
@@ -83,7 +83,7 @@ def _half_a_file(asset: str, name: str) -> Callable[[], None]:
                 die()
             return describe(made, folder, *rest)
 
-        store._describe_folder = half_written
+        store.describe_folder = half_written  # type: ignore[attr-defined]
 
     return arrange
 
@@ -109,20 +109,16 @@ def _after_listing(act: Callable[[Path], None]) -> Callable[[], None]:
     """Acts on train's JSONL file when all files are listed and none is opened."""
 
     def arrange() -> None:
-        from jersey_assets.annotations import validate
-        from jersey_assets.annotations.disk import files
-        from jersey_assets.annotations.lines import stream
+        from jersey_assets.annotations.lines import rows
 
-        listed = files.list_annotation_files
+        listed = rows.list_annotation_files
 
         def listing(root: Path) -> Any:
             found = listed(root)
             act(Path(root) / "train" / "annotations.jsonl")
             return found
 
-        for module in (files, stream, validate):
-            if hasattr(module, "list_annotation_files"):
-                module.list_annotation_files = listing  # type: ignore[attr-defined]
+        rows.list_annotation_files = listing  # type: ignore[attr-defined]
 
     return arrange
 
@@ -149,14 +145,14 @@ def _crop_removed() -> None:
 
 
 def _clock_set_back() -> None:
-    from jersey_assets.storage import store
+    from jersey_assets.storage import manifest
 
     class Yesterday(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return datetime.now(tz) - timedelta(days=1)
 
-    store.datetime = Yesterday  # type: ignore[misc]
+    manifest.datetime = Yesterday  # type: ignore[misc]
     now = time.time
     time.time = lambda: now() - 24 * 3600
 

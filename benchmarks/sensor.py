@@ -15,10 +15,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from jersey_assets.annotations.disk.files import fingerprint
+from jersey_assets.annotations.disk.fingerprint import fingerprint
 from jersey_assets.graph.resources import Artifacts, Dataset, Retraining
 from jersey_assets.operations.automation import new_annotations
-from jersey_assets.storage.store import Origin, Store
+from jersey_assets.storage.manifest import Origin
+from jersey_assets.storage.store import Store
 
 FILES = (10, 1_000, 10_000)
 ROWS = 20

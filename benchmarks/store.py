@@ -31,8 +31,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks.inject import die
+from jersey_assets.storage.answers import read_answers, write_answers
+from jersey_assets.storage.errors import StorageError
+from jersey_assets.storage.manifest import MANIFEST, Origin
 from jersey_assets.storage.owner import DatasetRoot, adopt, owner
-from jersey_assets.storage.store import CURRENT, MANIFEST, Origin, StorageError, Store
+from jersey_assets.storage.retention import CHECKS
+from jersey_assets.storage.store import CURRENT, Store
+from jersey_assets.verdict import Verdict
 
 ASSET, NOTE = "thing", "dataset.json"
 FILES = ("number.txt", "body.bin")
@@ -44,7 +49,7 @@ FAILED_CLEANLY, FAILED_OTHERWISE = 3, 4
 def publish(store: Store, number: str) -> None:
     """Publishes content that can be told from any other: the number, in two files.
 
-    Whose the root is, is noted anew each time.
+    Whose the root is, is noted anew each time, and what a check said about it.
     """
 
     def make(folder: Path) -> None:
@@ -52,7 +57,8 @@ def publish(store: Store, number: str) -> None:
         (folder / FILES[1]).write_bytes(number.encode() * 5000)
 
     adopt(store, DatasetRoot(number))
-    store.publish(ASSET, Origin("bench", settings={"number": number}), make)
+    made = store.publish(ASSET, Origin("bench", settings={"number": number}), make)
+    write_answers(store, made, [Verdict("has_a_number", True, number)])
 
 
 def number_read(store: Store) -> str:
@@ -72,6 +78,9 @@ def number_read(store: Store) -> str:
         body != number.encode() * 5000
     ):
         raise ValueError(f"{artifact.version} mixes two versions")
+    said = [answer.message for answer in read_answers(store, artifact).values()]
+    if said not in ([], [number]):
+        raise ValueError(f"the checks of {artifact.version} spoke of {said}")
     return number
 
 
@@ -83,13 +92,15 @@ def verdict_on(error: Exception) -> str:
 
 
 def left_behind(root: Path) -> list[str]:
-    """Everything below the root that is neither of a whole version nor a lock."""
+    """Everything below the root that is of no whole version, and no lock."""
     store, found = Store(str(root)), []
     whole = {*FILES, MANIFEST}
     for path in (root / ASSET).iterdir():
         if path.name in store.versions(ASSET):
             if {file.name for file in path.iterdir()} != whole:
                 found.append(str(path))
+        elif path.name.removesuffix(CHECKS) in store.versions(ASSET):
+            read_answers(store, store.read(ASSET, path.name.removesuffix(CHECKS)))
         elif path.name != CURRENT:
             found.append(str(path))
     known = (ASSET, LOCKS, NOTE)

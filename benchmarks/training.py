@@ -47,6 +47,7 @@ from jersey_assets.annotations.validate import validate
 from jersey_assets.labels.filling import Filling, draw_missing
 from jersey_assets.labels.mapping import class_mapping
 from jersey_assets.labels.statistics import dataset_statistics
+from jersey_assets.machine import usable_cpus
 from jersey_assets.plots.png import save_png
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.training.callbacks.ema import ExponentialMovingAverage
@@ -368,7 +369,7 @@ def main() -> None:
     if recipe.weights != "none":
         parser.error("weights: this benchmark trains from scratch")
     options.out.mkdir(parents=True, exist_ok=True)
-    print(f"{len(os.sched_getaffinity(0))} cores, torch {torch.__version__}")
+    print(f"{usable_cpus()} cores, torch {torch.__version__}")
     if options.what in (None, "accuracy"):
         with tempfile.TemporaryDirectory() as scratch:
             roots = options.data

@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where a dataset or model is refused, 2 where the
         command cannot be carried out.
     """
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(arguments).parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
@@ -89,12 +90,14 @@ def _require_packages(options: argparse.Namespace) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jersey-assets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         told = command.__doc__
-        command.add_arguments(commands.add_parser(name, help=told, description=told))
+        own = commands.add_parser(name, help=told, description=told)
+        if arguments[:1] == [name]:  # what another one's options import takes its time
+            command.add_arguments(own)
     return parser
 
 

@@ -19,7 +19,8 @@ import jersey_assets
 from jersey_assets.cli import COMMANDS, IMPORTED_AS
 from jersey_assets.commands.check_onnx import CHECKPOINT_NEEDS
 from jersey_assets.export.onnx_model import export_onnx
-from jersey_assets.storage.store import Origin, Store
+from jersey_assets.storage.manifest import Origin
+from jersey_assets.storage.store import Store
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets_tests.export.conftest import PROVENANCE, resnet
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from jersey_assets.annotations.disk.files import SPLITS
+from jersey_assets.annotations.disk.listing import SPLITS
 from jersey_assets.annotations.judge.findings import RESOLVED
 from jersey_assets.annotations.result import Validation, place
 from jersey_assets.annotations.rules import Rules

@@ -1,68 +1,80 @@
-"""Rules: every setting of the annotation room, with its default and its unit.
+"""Rules: every setting of the annotations, with unit, range and default.
 
-The upper floor offers the first three to people; the rest are limits of the room.
+People choose those that `OFFERED` names, on the command line and in Dagster, which take
+default, range and help from here; the rest are limits. Importing this costs pydantic.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, Field, field_validator
+
+from jersey_assets.crops.limits import MAX_PIXELS
 
 MIN_BUDGET_ROWS = 5
 """The budget of set-aside rows is never smaller than this, however small the data."""
 
+OFFERED = ("label_pattern", "conflict_policy", "rejected_budget")
+"""The rules that people choose."""
 
-@dataclass(frozen=True)
-class Rules:
-    """What the room accepts.
+ConflictPolicy: TypeAlias = Literal["reject", "prefer_number"]
 
-    Attributes:
-        label_pattern: regular expression that a whole label matches (ASCII).
-        conflict_policy: `reject` sets all rows of a doubly labelled image aside;
-            `prefer_number` keeps the number where the other label is `""`.
-        rejected_budget: share of rows that may be set aside, 0..1.
-        rare_below: a train label with fewer images than this is rare.
-        max_imbalance: largest over smallest class of train before it is warned of.
-        max_line_bytes: longest JSONL line that is parsed, in bytes.
-        max_depth: deepest JSON nesting that is parsed.
-        max_image_bytes: largest image file that is read, in bytes.
-        max_pixels: largest image that is decoded, width times height.
-        min_side: shortest side of a crop, in pixels.
-        max_aspect: longer side over shorter side of a crop.
 
-    Raises:
-        ValueError: a value is out of range or the pattern does not compile.
-    """
+class Rules(BaseModel, frozen=True, extra="forbid"):
+    """What is accepted. A value out of range is a ValueError."""
 
-    label_pattern: str = "[0-9]{0,2}"
-    conflict_policy: Literal["reject", "prefer_number"] = "reject"
-    rejected_budget: float = 0.10
-    rare_below: int = 5
-    max_imbalance: float = 20.0
-    max_line_bytes: int = 1 << 20
-    max_depth: int = 64
-    max_image_bytes: int = 32 << 20
-    max_pixels: int = 16_000_000
-    min_side: int = 8
-    max_aspect: float = 10.0
+    label_pattern: str = Field(
+        "[0-9]{0,2}", description="regular expression of a whole label (ASCII)"
+    )
+    conflict_policy: ConflictPolicy = Field(
+        "reject",
+        description="an image listed with two labels: reject = set all its rows "
+        'aside; prefer_number = where they are "" and one number, keep the number',
+    )
+    rejected_budget: float = Field(
+        0.10,
+        ge=0,
+        le=1,
+        description="share of the rows that may be set aside before a run stops, "
+        f"never fewer than {MIN_BUDGET_ROWS} rows",
+    )
+    rare_below: int = Field(
+        5, ge=0, description="a train label with fewer images than this is rare"
+    )
+    max_imbalance: float = Field(
+        20.0, ge=1, description="largest over smallest class of train, unwarned"
+    )
+    max_line_bytes: int = Field(
+        1 << 20, ge=1, description="longest JSONL line that is parsed, bytes"
+    )
+    max_depth: int = Field(64, ge=1, description="deepest JSON nesting that is parsed")
+    max_image_bytes: int = Field(
+        32 << 20, ge=1, description="largest image file that is read, bytes"
+    )
+    max_pixels: int = Field(
+        MAX_PIXELS, ge=1, description="largest image that is decoded, width x height"
+    )
+    min_side: int = Field(8, ge=1, description="shortest side of a crop, px")
+    max_aspect: float = Field(
+        10.0, ge=1, description="longer side over shorter side of a crop, at most"
+    )
 
-    def __post_init__(self) -> None:
-        """Refuse values that no dataset could satisfy."""
+    @field_validator("label_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
         try:
-            re.compile(self.label_pattern, re.ASCII)
+            re.compile(pattern, re.ASCII)
         except re.error as error:
             raise ValueError(f"label_pattern does not compile: {error}") from error
-        if self.conflict_policy not in ("reject", "prefer_number"):
-            raise ValueError(
-                f"conflict_policy is {self.conflict_policy!r}; "
-                "write reject or prefer_number"
-            )
-        if not 0 <= self.rejected_budget <= 1:
-            raise ValueError(
-                f"rejected_budget is {self.rejected_budget}; it is a share, 0 to 1"
-            )
+        return pattern
 
     def budget_rows(self, rows: int) -> int:
         """Count the rows, of this many read, that may be set aside."""
         return max(MIN_BUDGET_ROWS, int(self.rejected_budget * rows))
+
+
+def setting(rule: str) -> Any:
+    """A rule as a field of another model: its default, range and description."""
+    return Rules.model_fields[rule]

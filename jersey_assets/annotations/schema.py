@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pandas as pd
 import pandera.pandas as pa
 
-from jersey_assets.annotations.disk.files import SPLITS
+from jersey_assets.annotations.disk.listing import SPLITS
 from jersey_assets.annotations.rules import Rules
 
 COLUMNS = {

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jersey_assets.annotations import checks
-from jersey_assets.annotations.disk import files
-from jersey_assets.annotations.disk.files import SPLITS, AnnotationError
+from jersey_assets.annotations.disk.confined import real_root
+from jersey_assets.annotations.disk.listing import SPLITS
 from jersey_assets.annotations.disk.lookup import look_up
 from jersey_assets.annotations.images.measure import SIGNATURE
 from jersey_assets.annotations.images.measure_pool import probe_all
@@ -31,14 +31,12 @@ from jersey_assets.annotations.lines.jsonl import Fault
 from jersey_assets.annotations.lines.rows import read_rows
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.reasons import WARNINGS
-from jersey_assets.annotations.result import Validation, read_validation
+from jersey_assets.annotations.result import Validation
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.schema import validated_schema
 from jersey_assets.text import shorten, shorten_path
 
 _FILES_COUNTED = 100
-
-__all__ = ["AnnotationError", "Validation", "read_validation", "validate"]
 
 
 def validate(
@@ -61,7 +59,7 @@ def validate(
             wrong becomes a finding.
     """
     said = Progress(progress)
-    base = files.real_root(root)
+    base = real_root(root)
     ledger = open_ledger(read_rows(root, rules, said))
     _enter_crops(ledger, base, rules, said, cache)
     judgement.set_conflicts_aside(ledger, rules)

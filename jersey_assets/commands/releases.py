@@ -10,7 +10,7 @@ from jersey_assets.text import count, readable, shorten
 
 if TYPE_CHECKING:
     from jersey_assets.release.releases import Withdrawals
-    from jersey_assets.storage.store import Artifact
+    from jersey_assets.storage.manifest import Artifact
 
 NEEDS = "fsspec"
 

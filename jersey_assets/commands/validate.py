@@ -4,49 +4,50 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 from jersey_assets.commands.output import print_verdicts, progress, write_json
 from jersey_assets.text import count, readable
 
-NEEDS = "msgspec numpy pandas pandera pillow pyarrow"
+NEEDS = "msgspec numpy pandas pandera pillow pyarrow pydantic"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Says what the command takes."""
     parser.add_argument("root", type=Path, help="dataset root")
     parser.add_argument("--json", type=Path, help="write the findings here as well")
-    parser.add_argument(
-        "--conflict-policy",
-        choices=("reject", "prefer_number"),
-        default="reject",
-        help="what to do with an image listed with two labels",
-    )
-    parser.add_argument(
-        "--label-pattern", default="[0-9]{0,2}", help="regular expression of a label"
-    )
-    parser.add_argument(
-        "--rejected-budget",
-        type=float,
-        default=0.10,
-        help="share of the rows that may be set aside",
-    )
+    with suppress(ImportError):  # what is missing is said before the command runs
+        from jersey_assets.annotations.rules import OFFERED, Rules
+
+        for name in OFFERED:
+            rule = Rules.model_fields[name]
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=type(rule.default),
+                default=rule.default,
+                choices=get_args(rule.annotation) or None,
+                help=f"{rule.description} (default: %(default)s)",
+            )
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command; gives the exit status."""
     import pandas as pd
+    from pydantic import ValidationError
 
     from jersey_assets.annotations.checks import verdicts
     from jersey_assets.annotations.result import place
-    from jersey_assets.annotations.rules import Rules
+    from jersey_assets.annotations.rules import OFFERED, Rules
     from jersey_assets.annotations.validate import validate
 
-    rules = Rules(
-        label_pattern=options.label_pattern,
-        conflict_policy=options.conflict_policy,
-        rejected_budget=options.rejected_budget,
-    )
+    try:
+        rules = Rules(**{name: getattr(options, name) for name in OFFERED})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        option = str(wrong["loc"][0]).replace("_", "-")
+        raise ValueError(f"--{option}: {wrong['msg']}") from error
     found = validate(options.root, rules, progress)
     findings = pd.concat([found.rejected, found.warnings], ignore_index=True)
     for row in findings.itertuples():

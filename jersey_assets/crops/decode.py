@@ -14,8 +14,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_PIXELS = 16_000_000
-"""Width times height above which an image is refused before it is decoded."""
+from jersey_assets.crops.limits import MAX_PIXELS
 
 # Every image is held to a limit of pixels before it is decoded.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -10,7 +10,6 @@ activations beside signed weights is the pair that x86's integer instructions mu
 from __future__ import annotations
 
 import hashlib
-import os
 import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,10 +42,11 @@ from jersey_assets.export.tolerance import (
     top1,
 )
 from jersey_assets.labels.file import LabelsFile, Normalization, write_labels
+from jersey_assets.machine import usable_cpus
 from jersey_assets.reader.file_metadata import PREFIX
 from jersey_assets.reader.predictor import Predictor
 from jersey_assets.reader.session import open_session
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.text import count
 from jersey_assets.verdict import Verdict
 
@@ -240,7 +240,7 @@ def _latency(
     model: Path, quantized: Path, crop: NDArray[np.uint8]
 ) -> list[dict[str, Any]]:
     """Rows as `measure_latency`'s, with all threads, int8 beside float."""
-    threads = len(os.sched_getaffinity(0))
+    threads = usable_cpus()
     scorers = {
         name: onnx_scorer(open_session(path.read_bytes(), threads=threads))
         for name, path in (("float32", model), ("int8", quantized))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from jersey_assets.export.batch_sizes import LATENCY
 from jersey_assets.export.runtimes import Scorer, onnx_scorer, torch_scorer
+from jersey_assets.machine import usable_cpus
 from jersey_assets.reader.session import open_session
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def measure_latency(
     """
     size, rows = checkpoint.image_size, []
     network = checkpoint.build_model()
-    for threads in sorted({1, len(os.sched_getaffinity(0))}):
+    for threads in sorted({1, usable_cpus()}):
         plain = open_session(data, optimized=False, threads=threads)
         runtimes = {
             "onnxruntime": onnx_scorer(open_session(data, threads=threads)),

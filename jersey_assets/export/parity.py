@@ -11,7 +11,7 @@ from jersey_assets.export.comparison import compare
 from jersey_assets.export.latency import measure_latency
 from jersey_assets.export.parity_checks import verdicts
 from jersey_assets.export.report import write_html
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint

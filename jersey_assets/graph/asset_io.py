@@ -15,7 +15,7 @@ import dagster as dg
 from jersey_assets.graph import metadata
 from jersey_assets.graph.resources import Artifacts
 from jersey_assets.runs.history import READ_TAG
-from jersey_assets.storage.store import Artifact, Origin
+from jersey_assets.storage.manifest import Artifact, Origin
 
 # What a manifest takes over from the artifacts it was made from.
 _INHERITED = ("dataset", "dataset_fingerprint", "dataset_rows", "recipe_hash")

@@ -46,7 +46,7 @@ def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult
     Nothing here writes them. Observing takes one fingerprint over their names and
     contents; a new fingerprint is what makes the sensor ask for a retraining.
     """
-    from jersey_assets.annotations.disk.files import fingerprint
+    from jersey_assets.annotations.disk.fingerprint import fingerprint
 
     opened = dataset.open(artifacts)
     found = fingerprint(opened.path)

@@ -14,7 +14,7 @@ from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.labels.file import read_classes, read_labels
 from jersey_assets.runs.history import ANSWERED, last_read
 from jersey_assets.runs.timeouts import OP_HOURS, within
-from jersey_assets.storage.store import Artifact
+from jersey_assets.storage.manifest import Artifact
 from jersey_assets.text import readable
 from jersey_assets.verdict import Verdict
 
@@ -85,7 +85,7 @@ def _results(judged: Artifact, verdicts: Iterable[Verdict]) -> CheckResults:
 @within(OP_HOURS)
 def annotation_checks(dataset: Dataset, artifacts: Artifacts) -> CheckResults:
     from jersey_assets.annotations.checks import verdicts
-    from jersey_assets.annotations.validate import read_validation
+    from jersey_assets.annotations.result import read_validation
 
     store = artifacts.store()
     kept = store.require("validated_annotations")
@@ -144,7 +144,7 @@ def checkpoint_checks(
 ) -> CheckResults:
     import pandas as pd
 
-    from jersey_assets.annotations.disk.files import fingerprint
+    from jersey_assets.annotations.disk.fingerprint import fingerprint
     from jersey_assets.training.checkpoint import load_checkpoint
     from jersey_assets.training.checks import verdicts
     from jersey_assets.training.data.crops import load_crops

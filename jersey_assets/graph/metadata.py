@@ -18,7 +18,7 @@ import dagster as dg
 
 from jersey_assets.annotations.reasons import REASONS, severity
 from jersey_assets.labels.file import read_classes
-from jersey_assets.storage.store import Artifact
+from jersey_assets.storage.manifest import Artifact
 from jersey_assets.text import readable, shorten
 
 Metadata = dict[str, Any]

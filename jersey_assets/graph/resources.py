@@ -8,18 +8,21 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Self
 
 import dagster as dg
 import yaml
 from pydantic import Field, PrivateAttr
 
+from jersey_assets.annotations.rules import (
+    OFFERED,
+    ConflictPolicy,
+    Rules,
+    setting,
+)
 from jersey_assets.runs.liveness import end_lost_runs, lost_runs_ended, tie
 from jersey_assets.storage.owner import DatasetRoot, dataset_in_use, refuse_other
 from jersey_assets.storage.store import Store
-
-if TYPE_CHECKING:
-    from jersey_assets.annotations.rules import Rules
 
 
 def default_data_root() -> str:
@@ -97,21 +100,9 @@ class Dataset(Rooted):
         "fsspec URL of one; empty: the dataset that the artifact root belongs to, else "
         "data/sample; JERSEY_DATA_ROOT sets it, and run config cannot",
     )
-    label_pattern: str = Field(
-        default="[0-9]{0,2}", description="regular expression of a whole label"
-    )
-    conflict_policy: Literal["reject", "prefer_number"] = Field(
-        default="reject",
-        description="an image listed with two labels: reject = set all its rows "
-        'aside; prefer_number = where they are "" and one number, keep the number',
-    )
-    rejected_budget: float = Field(
-        default=0.10,
-        ge=0,
-        le=1,
-        description="share of the rows that may be set aside before a run stops, "
-        "never fewer than 5 rows",
-    )
+    label_pattern: str = setting("label_pattern")
+    conflict_policy: ConflictPolicy = setting("conflict_policy")
+    rejected_budget: float = setting("rejected_budget")
 
     _opened: DatasetRoot | None = PrivateAttr(default=None)
     _say: Callable[[str], None] = PrivateAttr(default=print)
@@ -145,15 +136,9 @@ class Dataset(Rooted):
         self._opened = dataset
         return dataset
 
-    def rules(self) -> "Rules":
-        """The rules, as the annotations room takes them."""
-        from jersey_assets.annotations.rules import Rules
-
-        return Rules(
-            label_pattern=self.label_pattern,
-            conflict_policy=self.conflict_policy,
-            rejected_budget=self.rejected_budget,
-        )
+    def rules(self) -> Rules:
+        """The rules that annotations are held to."""
+        return Rules(**{rule: getattr(self, rule) for rule in OFFERED})
 
 
 class Artifacts(Rooted):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jersey_assets.annotations.disk.files import read_validated
+from jersey_assets.annotations.disk.confined import read_validated
 from jersey_assets.crops.decode import decode_crop
 from jersey_assets.text import shorten
 

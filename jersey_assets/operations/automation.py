@@ -13,11 +13,11 @@ from jersey_assets.operations import alerts
 from jersey_assets.runs import history as runs
 from jersey_assets.runs.history import ASKED_TAG, READ_TAG, Cursor
 from jersey_assets.runs.liveness import end_lost_runs
-from jersey_assets.storage.store import StorageError, UnreadableError
+from jersey_assets.storage.errors import StorageError, UnreadableError
 from jersey_assets.text import count
 
 if TYPE_CHECKING:
-    from jersey_assets.annotations.disk.files import Fingerprint
+    from jersey_assets.annotations.disk.fingerprint import Fingerprint
 
 retrain = dg.define_asset_job(
     "retrain",
@@ -48,7 +48,7 @@ def new_annotations(
     artifacts: Artifacts,
     retraining: Retraining,
 ) -> dg.SensorResult | dg.SkipReason:
-    from jersey_assets.annotations.disk.files import AnnotationError
+    from jersey_assets.annotations.disk.errors import AnnotationError
     from jersey_assets.annotations.disk.watch import NotSeenError, watch
     from jersey_assets.storage.mirror import MirrorError
     from jersey_assets.storage.owner import refuse_other

@@ -20,7 +20,7 @@ from typing import Any
 import dagster as dg
 
 from jersey_assets.graph.resources import Artifacts, Dataset
-from jersey_assets.storage.store import StorageError
+from jersey_assets.storage.errors import StorageError
 from jersey_assets.text import count, readable
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jersey_assets.release.significance import wilson
-from jersey_assets.storage.store import Artifact
+from jersey_assets.storage.manifest import Artifact
 from jersey_assets.text import count, readable, shorten
 
 _FILES = {
@@ -55,15 +55,8 @@ def write_bundle(candidate: Candidate, folder: Path) -> None:
 def model_card(candidate: Candidate) -> str:
     """Describes a candidate for those who will deploy it, as Markdown."""
     report = candidate.evaluation.json("report.json")
-    parity = candidate.parity.json("report.json")
     training = candidate.checkpoint.json("training.json")
-    data = candidate.annotations.json("summary.json")
-    recipe = training["recipe"]
-    size = recipe["image_size"]
-    split, per_class = report["split"], report["per_class"]
-    right = round(report["top1"] * report["images"])
-    low, high = wilson(right, report["images"])
-    commonest = max(entry["images"] for entry in per_class.values())
+    size = training["recipe"]["image_size"]
     sections = [
         "# Jersey-number model",
         f"Reads one of {report['num_classes']} labels from a crop of a jersey number. "
@@ -72,31 +65,19 @@ def model_card(candidate: Candidate) -> str:
         f"{report['num_classes']}]. Labels and normalization are in the file's "
         "metadata.",
         "## Accuracy",
-        f"- split: {split}, {count(report['images'], 'crop')}",
-        f"- top-1 {report['top1']:.2%} (95 % interval {low:.1%} to {high:.1%}), top-5 "
-        f"{report['top5']:.2%}",
-        "- always answering the commonest label would read "
-        f"{commonest / report['images']:.2%}",
-        f"- onnxruntime top-1 {parity['onnx_top1']:.2%}, largest difference of a logit "
-        f"to PyTorch {parity['max_abs_error']:.3g}",
-        "",
-        "| label | crops | recall |",
-        "|---|---|---|",
-        *_class_rows(per_class),
+        *_accuracy(report, candidate.parity.json("report.json")),
         "## Data",
-        f"- dataset {shown(candidate.annotations.manifest['dataset'])}",
-        f"- annotations read {data['rows']}, kept {data['kept']}, set aside "
-        f"{data['rejected']}, merged duplicates {data['duplicates']}",
-        f"- fingerprint {shown(data['fingerprint'])}",
+        *_data(candidate.annotations),
         "## Training",
-        f"- {shown(recipe['model'])} at {size} px, {training['parameters']:,} "
-        f"parameters, {count(training['epochs'], 'epoch')}, weights averaged over "
-        f"{count(training['ema_step'], 'step')}",
+        f"- {shown(training['recipe']['model'])} at {size} px, "
+        f"{training['parameters']:,} parameters, {count(training['epochs'], 'epoch')}, "
+        f"weights averaged over {count(training['ema_step'], 'step')}",
         "- full recipe in `training.json`",
         "## Known limits",
-        f"- weakest labels on {split}: {_weakest_classes(per_class)}",
+        f"- weakest labels on {report['split']}: "
+        f"{_weakest_classes(report['per_class'])}",
         "- it answers with one of its labels for every picture, also for one without "
-        "a jersey" + _no_number_note(per_class),
+        "a jersey" + _no_number_note(report["per_class"]),
         "- its accuracy holds for crops like those it was evaluated on",
         "## Provenance",
         "| artifact | version | digest |",
@@ -110,6 +91,37 @@ def model_card(candidate: Candidate) -> str:
     return "\n".join(
         f"\n{line}\n" if line.startswith("## ") else line for line in sections
     )
+
+
+def _accuracy(report: Mapping[str, Any], parity: Mapping[str, Any]) -> list[str]:
+    """What the model reads on the evaluation split, beside what proves nothing."""
+    per_class = report["per_class"]
+    right = round(report["top1"] * report["images"])
+    low, high = wilson(right, report["images"])
+    commonest = max(entry["images"] for entry in per_class.values())
+    return [
+        f"- split: {report['split']}, {count(report['images'], 'crop')}",
+        f"- top-1 {report['top1']:.2%} (95 % interval {low:.1%} to {high:.1%}), top-5 "
+        f"{report['top5']:.2%}",
+        "- always answering the commonest label would read "
+        f"{commonest / report['images']:.2%}",
+        f"- onnxruntime top-1 {parity['onnx_top1']:.2%}, largest difference of a logit "
+        f"to PyTorch {parity['max_abs_error']:.3g}",
+        "",
+        "| label | crops | recall |",
+        "|---|---|---|",
+        *_class_rows(per_class),
+    ]
+
+
+def _data(annotations: Artifact) -> list[str]:
+    summary = annotations.json("summary.json")
+    return [
+        f"- dataset {shown(annotations.manifest['dataset'])}",
+        f"- annotations read {summary['rows']}, kept {summary['kept']}, set aside "
+        f"{summary['rejected']}, merged duplicates {summary['duplicates']}",
+        f"- fingerprint {shown(summary['fingerprint'])}",
+    ]
 
 
 def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -16,7 +16,9 @@ from jersey_assets.reader.predictor import Predictor
 from jersey_assets.release.bundle import Candidate, shown
 from jersey_assets.release.releases import withdrawals
 from jersey_assets.release.significance import mcnemar, wilson
-from jersey_assets.storage.store import Artifact, Store, walk_provenance
+from jersey_assets.storage.manifest import Artifact
+from jersey_assets.storage.provenance import walk_provenance
+from jersey_assets.storage.store import Store
 from jersey_assets.text import count, readable
 from jersey_assets.training.data.crops import evaluation_split, load_crops
 from jersey_assets.verdict import Verdict

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from jersey_assets.storage.lock import one_at_a_time
-from jersey_assets.storage.store import Artifact, Store
+from jersey_assets.storage.manifest import Artifact
+from jersey_assets.storage.store import Store
 
 RELEASE = "released_model"
 _WITHDRAWN = "withdrawn.json"

@@ -7,7 +7,6 @@ tells no more than a size, the file is fetched each time, so that no change is m
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,8 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jersey_assets.files import cache_folder, remove_partial, replace_file, sync
+from jersey_assets.files import remove_partial, replace_file, sync
 from jersey_assets.storage.lock import one_at_a_time
+from jersey_assets.storage.roots import cached_for
 from jersey_assets.text import count
 
 _BATCH = 256
@@ -74,12 +74,10 @@ class Mirror:
             remove_partial(self._home)
             there = self._listed(only)
             here = self._noted()
-            for name in [name for name in here if fnmatch(name, only)]:
-                if name not in there:
-                    # What was a file may have become a folder for others.
-                    with suppress(IsADirectoryError, NotADirectoryError):
-                        self._local(name).unlink(missing_ok=True)
-                    del here[name]
+            gone = here.keys() - there.keys()
+            for name in [name for name in gone if fnmatch(name, only)]:
+                self._remove(name)
+                del here[name]
             wanted = [
                 name
                 for name, entry in there.items()
@@ -87,12 +85,7 @@ class Mirror:
                 or here.get(name) != _marks(entry)
                 or not self._is_whole(name, entry)
             ]
-            now = _within(wanted, there, budget_bytes)
-            if wanted and not now:
-                raise MirrorError(
-                    f"{self.url}/{wanted[0]} has {there[wanted[0]]['size']:,} bytes; "
-                    f"at most {budget_bytes:,} are fetched to look at it"
-                )
+            now = self._within(wanted, there, budget_bytes)
             for start in range(0, len(now), _BATCH):
                 batch = now[start : start + _BATCH]
                 self._fetch(batch, there)
@@ -108,11 +101,15 @@ class Mirror:
 
     @cached_property
     def _home(self) -> Path:
-        name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
-        return cache_folder("datasets") / name
+        return cached_for("datasets", self.url)
 
     def _local(self, name: str) -> Path:
         return self.folder / name
+
+    def _remove(self, name: str) -> None:
+        # What was a file may have become a folder for others.
+        with suppress(IsADirectoryError, NotADirectoryError):
+            self._local(name).unlink(missing_ok=True)
 
     def _is_whole(self, name: str, entry: Mapping[str, Any]) -> bool:
         try:
@@ -194,6 +191,28 @@ class Mirror:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
+    def _within(
+        self,
+        names: list[str],
+        there: Mapping[str, Mapping[str, Any]],
+        budget_bytes: int | None,
+    ) -> list[str]:
+        """The first files that together stay within the budget; at least one."""
+        if budget_bytes is None:
+            return names
+        used = 0
+        for place, name in enumerate(names):
+            used += int(there[name].get("size") or 0)
+            if used <= budget_bytes:
+                continue
+            if place == 0:
+                raise MirrorError(
+                    f"{self.url}/{name} has {used:,} bytes; at most {budget_bytes:,} "
+                    "are fetched to look at it"
+                )
+            return names[:place]
+        return names
+
     def _make_way(self, name: str) -> None:
         """Removes what has become a folder from a file, or a file from a folder."""
         target = self._local(name)
@@ -211,17 +230,3 @@ def _marks(entry: Mapping[str, Any]) -> dict[str, str] | None:
     if not marks:
         return None
     return marks | {size: str(entry[size]) for size in _SIZES if size in entry}
-
-
-def _within(
-    names: list[str], there: Mapping[str, Mapping[str, Any]], budget: int | None
-) -> list[str]:
-    """The first files that together stay within the budget."""
-    if budget is None:
-        return names
-    used = 0
-    for place, name in enumerate(names):
-        used += int(there[name].get("size") or 0)
-        if used > budget:
-            return names[:place]
-    return names

@@ -12,9 +12,11 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from jersey_assets.storage.errors import StorageError
 from jersey_assets.storage.lock import one_at_a_time
 from jersey_assets.storage.mirror import Mirror
-from jersey_assets.storage.store import StorageError, Store
+from jersey_assets.storage.roots import local_path
+from jersey_assets.storage.store import Store
 from jersey_assets.text import readable
 
 SAMPLE = Path("data/sample")
@@ -40,15 +42,13 @@ class DatasetRoot:
     @property
     def path(self) -> Path:
         """The dataset root on this machine."""
-        if self.mirror is not None:
-            return self.mirror.folder
-        return Path(self.root.removeprefix("file://"))
+        local = local_path(self.root)
+        return Mirror(self.root).folder if local is None else local
 
     @property
     def mirror(self) -> Mirror | None:
         """What keeps a copy on this machine, where the root is another's URL."""
-        remote = "://" in self.root and not self.root.startswith("file://")
-        return Mirror(self.root) if remote else None
+        return Mirror(self.root) if local_path(self.root) is None else None
 
     @property
     def identity(self) -> str:

@@ -7,7 +7,6 @@ through a pipe each; their results lie in the resume folder.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -25,9 +24,8 @@ import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from jersey_assets.machine import end_with_parent
 from jersey_assets.training.errors import Interrupted, TrainingError
-
-_PR_SET_PDEATHSIG = 1
 
 
 def train_together(
@@ -154,7 +152,7 @@ def _train_as(
 ) -> None:
     """What a process does: the training, as Lightning's process of that rank."""
     # The lock on the artifact root ends with the parent, and so must this.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     torch.set_num_threads(max(1, torch.get_num_threads() // devices))
     os.environ |= {
         "LOCAL_RANK": str(rank),

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from jersey_assets.storage.lock import one_at_a_time
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.data.crops import (
     load_crops,
     load_drawn,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.data.batches import make_loaders, rows_per_batch
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.data.training_data import TrainingData

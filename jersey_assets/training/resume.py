@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 
 from jersey_assets.files import replace_file, space_told, sync
 from jersey_assets.storage.code_version import code_version
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.plan import Plan
 from jersey_assets.training.record import Record
 

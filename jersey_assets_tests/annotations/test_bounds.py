@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jersey_assets.annotations.disk.files import MAX_DEPTH
+from jersey_assets.annotations.disk.listing import MAX_DEPTH
 from jersey_assets.annotations.disk.paths import MAX_BYTES
 from jersey_assets.annotations.disk.watch import Watch
 from jersey_assets.labels.statistics import _metadata_distributions

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.annotations.images import cache as cache_room
 from jersey_assets.annotations.images import measure_pool
+from jersey_assets.annotations.images.measure import Limits
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
 from jersey_assets_tests.annotations.conftest import Dataset, noise
 
 NOW = time.time
+LIMITS = Limits(Rules().max_image_bytes, Rules().max_pixels)
 
 
 def settle(root: Path) -> None:
@@ -36,9 +38,9 @@ def opened_images(data: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch) -
     counted: list[str] = []
     real = measure_pool.probe_images
 
-    def counting(root: str, paths: list[str], rules: Rules) -> measure_pool.Probed:
+    def counting(root: str, paths: list[str], limits: Limits) -> measure_pool.Probed:
         counted.extend(paths)
-        return real(root, paths, rules)
+        return real(root, paths, limits)
 
     monkeypatch.setattr(measure_pool, "probe_images", counting)
     remembered = validate(data.root, Rules(), cache=cache)
@@ -130,10 +132,10 @@ def test_workers_find_what_this_process_finds(
     paths = sorted(
         path.relative_to(good.root).as_posix() for path in good.root.rglob("*.png")
     )
-    here = measure_pool._probe(str(good.root), paths, Rules(), measure_pool.Progress())
+    here = measure_pool._probe(str(good.root), paths, LIMITS, measure_pool.Progress())
     monkeypatch.setattr(measure_pool, "_FEW", 0)
     monkeypatch.setattr(measure_pool, "_CHUNK", 4)
-    there = measure_pool._probe(str(good.root), paths, Rules(), measure_pool.Progress())
+    there = measure_pool._probe(str(good.root), paths, LIMITS, measure_pool.Progress())
     assert np.array_equal(here.values, there.values)
     assert here.faults == there.faults
     assert [paths[position] for position in here.faults] == ["train/crops/x.png"]

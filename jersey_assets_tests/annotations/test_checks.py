@@ -215,20 +215,6 @@ def test_tables_have_the_promised_columns_and_order(good: Dataset) -> None:
     assert (first["width"], first["height"]) == (24, 32)
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"label_pattern": "["},
-        {"conflict_policy": "guess"},
-        {"rejected_budget": 1.5},
-        {"rejected_budget": -0.1},
-    ],
-)
-def test_rules_that_make_no_sense_are_refused(values: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=next(iter(values))):
-        Rules(**values)  # type: ignore[arg-type]
-
-
 def test_progress_is_heard_at_a_bounded_rate(
     good: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
-from jersey_assets.annotations.disk.files import (
+from jersey_assets.annotations.disk.confined import read_file
+from jersey_assets.annotations.disk.errors import AnnotationError, PathError
+from jersey_assets.annotations.disk.fingerprint import fingerprint
+from jersey_assets.annotations.disk.listing import (
     MAX_DEPTH,
-    AnnotationError,
-    PathError,
-    fingerprint,
     list_annotation_files,
     open_annotation_file,
-    read_file,
 )
 from jersey_assets.annotations.disk.watch import Watch
 from jersey_assets.annotations.rules import Rules
@@ -100,7 +99,7 @@ root = sys.argv[1]
 
 from jersey_assets.annotations.validate import validate
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.disk import files
+from jersey_assets.annotations.disk.fingerprint import fingerprint
 import pandera.backends.pandas.register  # what pandera imports on first use
 
 validate(Path(sys.argv[2]), Rules())  # another dataset: all lazy imports happen here
@@ -113,7 +112,7 @@ def hook(event, arguments):
         opened.append((event, "/", 0))
 sys.addaudithook(hook)
 validation = validate(Path(root), Rules())
-files.fingerprint(Path(root))
+fingerprint(Path(root))
 seen = list(opened)
 for event, path, flags in seen:
     if isinstance(path, int):

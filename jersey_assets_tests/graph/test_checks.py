@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from jersey_assets.graph import assets, checks
 from jersey_assets.graph.resources import Artifacts, Dataset
-from jersey_assets.storage.store import Origin, Store
+from jersey_assets.storage.manifest import Origin
+from jersey_assets.storage.store import Store
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets_tests.conftest import check_results, materialized
 

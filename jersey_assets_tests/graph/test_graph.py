@@ -18,7 +18,8 @@ from jersey_assets.graph import assets, checks
 from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.labels.file import read_classes
 from jersey_assets.reader.session import open_session
-from jersey_assets.storage.store import Store, walk_provenance
+from jersey_assets.storage.provenance import walk_provenance
+from jersey_assets.storage.store import Store
 from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
 from jersey_assets_tests.conftest import (

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from dagster._core.scheduler.instigation import TickStatus
 
-from jersey_assets.annotations.disk.files import fingerprint
+from jersey_assets.annotations.disk.fingerprint import fingerprint
 from jersey_assets.graph.checks import NEWEST
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.storage.store import Store

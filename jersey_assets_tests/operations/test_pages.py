@@ -16,7 +16,8 @@ from PIL import Image
 
 from jersey_assets.graph.metadata import describe
 from jersey_assets.labels.statistics import write_statistics
-from jersey_assets.storage.store import Artifact, Origin, Store
+from jersey_assets.storage.manifest import Artifact, Origin
+from jersey_assets.storage.store import Store
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.evaluation import evaluate, write_evaluation
 from jersey_assets.training.result import Training

@@ -20,7 +20,7 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 from dagster._core.test_utils import create_run_for_test
 
-from jersey_assets.annotations.disk.files import fingerprint
+from jersey_assets.annotations.disk.fingerprint import fingerprint
 from jersey_assets.definitions import defs
 from jersey_assets.graph.checks import NEWEST
 from jersey_assets.graph.resources import Artifacts, Dataset, Retraining

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from onnx import helper, numpy_helper
 
-from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.graph.assets import ASSETS
 from jersey_assets.graph.checks import CHECKS
 from jersey_assets.graph.resources import Artifacts, Dataset
@@ -37,7 +37,9 @@ from jersey_assets.release.releases import (
 )
 from jersey_assets.release.significance import mcnemar, wilson
 from jersey_assets.runs.history import broken_blocking_checks
-from jersey_assets.storage.store import Artifact, Origin, StorageError, Store
+from jersey_assets.storage.errors import StorageError
+from jersey_assets.storage.manifest import Artifact, Origin
+from jersey_assets.storage.store import Store
 from jersey_assets.training.checkpoint import load_checkpoint
 from jersey_assets.training.data.crops import load_crops, normalize
 from jersey_assets_tests.conftest import (

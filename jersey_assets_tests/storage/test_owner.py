@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from jersey_assets.storage.errors import StorageError
 from jersey_assets.storage.owner import (
     DatasetRoot,
     OwnerError,
@@ -21,7 +22,7 @@ from jersey_assets.storage.owner import (
     owner,
     refuse_other,
 )
-from jersey_assets.storage.store import StorageError, Store
+from jersey_assets.storage.store import Store
 from jersey_assets_tests.conftest import hand_over, materialized, run_graph
 
 

@@ -12,45 +12,19 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
-from fsspec.implementations.local import LocalFileSystem
 
-from jersey_assets.storage.store import (
-    Origin,
-    StorageError,
-    Store,
-    UnreadableError,
-    walk_provenance,
-)
-
-
-def write_text(text: str, name: str = "a.txt"):
-    return lambda folder: (folder / name).write_text(text)
-
-
-@pytest.fixture(params=["local", "memory", "s3"])
-def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Store]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    if request.param == "local":
-        yield Store(str(tmp_path / "artifacts"), keep=3)
-        return
-    if request.param == "s3":
-        yield Store(f"{request.getfixturevalue('bucket')}/artifacts", keep=3)
-        return
-    root = f"memory://{uuid.uuid4().hex}"
-    yield Store(root, keep=3)
-    memory = fsspec.filesystem("memory")
-    if memory.exists(root):
-        memory.rm(root, recursive=True)
+from jersey_assets.storage.errors import StorageError, UnreadableError
+from jersey_assets.storage.manifest import Origin
+from jersey_assets.storage.provenance import walk_provenance
+from jersey_assets.storage.roots import LocalRoot
+from jersey_assets.storage.store import Store
+from jersey_assets_tests.storage.stores import write_text
 
 
 def test_a_published_artifact_is_read_back_whole(store: Store) -> None:
@@ -91,24 +65,6 @@ def test_a_changed_input_makes_a_new_version(store: Store) -> None:
     assert changed.version != below.version
 
 
-def test_old_versions_go_and_the_current_one_stays(store: Store) -> None:
-    for number in range(6):
-        store.publish("thing", Origin(str(number)), write_text(str(number)))
-    assert len(store.versions("thing")) == 3
-    assert store.require("thing").file("a.txt").read_text() == "5"
-
-
-def test_the_version_to_go_back_to_stays_however_old_it_is(store: Store) -> None:
-    first = store.publish("thing", Origin("0"), write_text("0"))
-    for number in range(1, 4):
-        store.publish("thing", Origin(str(number)), write_text(str(number)))
-        store.point("thing", first.version)
-    last = store.publish("thing", Origin("last"), write_text("last"))
-    assert store.require("thing").version == last.version
-    store.point("thing", first.version)
-    assert store.require("thing").file("a.txt").read_text() == "0"
-
-
 def test_going_back_to_an_earlier_origin_points_back_and_makes_nothing(
     store: Store,
 ) -> None:
@@ -118,16 +74,6 @@ def test_going_back_to_an_earlier_origin_points_back_and_makes_nothing(
         again = store.publish("thing", Origin("a"), write_text("not made"))
         assert again.version == first.version
         assert store.require("thing").file("a.txt").read_text() == "a"
-
-
-def test_what_a_stored_artifact_was_made_from_is_kept(store: Store) -> None:
-    above = store.publish("above", Origin("0"), write_text("0"))
-    below = store.publish("below", Origin("1", (above,)), write_text("x"))
-    for number in range(1, 9):
-        store.publish("above", Origin(str(number)), write_text(str(number)))
-    walked = [artifact.version for artifact in walk_provenance(store, below)]
-    assert walked == [below.version, above.version]
-    assert len(store.versions("above")) == 4
 
 
 def test_the_current_version_is_kept_when_the_clock_was_set_back(
@@ -141,7 +87,7 @@ def test_the_current_version_is_kept_when_the_clock_was_set_back(
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return datetime.now(tz) - timedelta(days=1)
 
-    monkeypatch.setattr("jersey_assets.storage.store.datetime", Yesterday)
+    monkeypatch.setattr("jersey_assets.storage.manifest.datetime", Yesterday)
     published = store.publish("thing", Origin("late"), write_text("late"))
     assert store.require("thing").version == published.version
 
@@ -253,7 +199,8 @@ def test_kill_while_writing_leaves_the_old_version(tmp_path: Path) -> None:
     store.publish("thing", Origin("1"), write_text("old"))
     script = (
         "import os, signal, sys\n"
-        "from jersey_assets.storage.store import Origin, Store\n"
+        "from jersey_assets.storage.manifest import Origin\n"
+        "from jersey_assets.storage.store import Store\n"
         "def make(folder):\n"
         "    (folder / 'a.txt').write_text('new')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -377,33 +324,9 @@ def test_a_reader_whose_version_goes_while_it_reads_takes_the_next(
         assert passed[0] not in quick.versions("thing")
     # With nothing newer to read, what is missing is told.
     version = quick.require("thing").version
-    quick._remove("thing", version)
+    quick.opened.remove_folder(f"thing/{version}", "manifest.json")
     with pytest.raises(StorageError, match="incomplete"):
         quick.require("thing")
-
-
-def test_a_manifest_that_cannot_be_read_now_removes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = Store(str(tmp_path), keep=1)
-    for number in range(3):
-        replace(store, keep=9).publish(
-            "thing", Origin(str(number)), write_text(str(number))
-        )
-    kept = store.versions("thing")
-    read = LocalFileSystem.cat_file
-
-    def failing(self: LocalFileSystem, path: str, *rest: Any) -> bytes:
-        if f"{kept[1]}/manifest" in path:
-            raise OSError(errno.EIO, "Input/output error")
-        content: bytes = read(self, path, *rest)
-        return content
-
-    monkeypatch.setattr(Store, "find", lambda *_, **__: None)
-    monkeypatch.setattr(LocalFileSystem, "cat_file", failing)
-    made = store.publish("thing", Origin("new"), write_text("new"))
-    assert store.versions("thing") == [*kept, made.version]
-    assert "keeps what it no longer needs" in caplog.text
 
 
 def test_a_disk_that_does_not_answer_is_no_damage(
@@ -418,7 +341,7 @@ def test_a_disk_that_does_not_answer_is_no_damage(
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(LocalFileSystem, "cat_file", fail)
+        patched.setattr(LocalRoot, "read", fail)
         for read in (store.intact, store.find):
             with pytest.raises(UnreadableError, match="Input/output error"):
                 read("thing")

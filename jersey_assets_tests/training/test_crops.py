@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.crops.decode import decode_crop
 from jersey_assets.crops.prepare import normalize_crops, resize_crop
 from jersey_assets.labels.mapping import class_mapping

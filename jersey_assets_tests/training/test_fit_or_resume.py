@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import jersey_assets
-from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.labels.filling import Filling, draw_missing
 from jersey_assets.labels.mapping import class_mapping
 from jersey_assets.storage.code_version import code_version

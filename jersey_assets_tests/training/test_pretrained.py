@@ -16,7 +16,8 @@ import torchvision
 from pydantic import ValidationError
 from torch import Tensor
 
-from jersey_assets.storage.store import StorageError, Store
+from jersey_assets.storage.errors import StorageError
+from jersey_assets.storage.store import Store
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.errors import Interrupted, TrainingError
 from jersey_assets.training.fit import fit

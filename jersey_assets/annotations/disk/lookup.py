@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jersey_assets.annotations.disk import files
-from jersey_assets.annotations.disk.files import signature
+from jersey_assets.annotations.disk.confined import open_folder, resolve, signature
+from jersey_assets.annotations.disk.errors import PathError, not_regular, path_error
 from jersey_assets.annotations.images.measure import SIGNATURE
 from jersey_assets.annotations.progress import Progress
 
@@ -51,7 +51,7 @@ def look_up(root: str, paths: Sequence[str], progress: Progress) -> Found:
             for position in positions:
                 try:
                     real[position], status = folder.look_up(paths[position])
-                except files.PathError as error:
+                except PathError as error:
                     faults[position] = error.reason, str(error)
                 else:
                     signatures[position] = signature(status)
@@ -66,18 +66,18 @@ class _Folder:
 
     def __init__(self, root: str, parent: str) -> None:
         self._root = root
-        self._error: files.PathError | None = None
+        self._error: PathError | None = None
         self._names: dict[str, str] | None = None
         self._descriptor = -1
         self._prefix = ""
         try:
-            self._real = files.resolve(root, parent)
-            self._descriptor = files.open_folder(root, self._real)
+            self._real = resolve(root, parent)
+            self._descriptor = open_folder(root, self._real)
             self._prefix = "" if self._real == "." else f"{self._real}/"
-        except files.PathError as error:
+        except PathError as error:
             self._error = error
         except OSError as error:
-            self._error = files.path_error(error)
+            self._error = path_error(error)
 
     def __enter__(self) -> _Folder:
         return self
@@ -93,21 +93,21 @@ class _Folder:
         name = path.rpartition("/")[2]
         try:
             if name == "..":
-                raise files.not_regular(stat.S_IFDIR)
+                raise not_regular(stat.S_IFDIR)
             status = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode):
                 return self._prefix + name, status
             real = self._prefix + name
             if stat.S_ISLNK(status.st_mode):
-                real = files.resolve(self._root, path)
+                real = resolve(self._root, path)
                 status = os.lstat(os.path.join(self._root, real))
         except OSError as error:
-            raise self._with_hint(files.path_error(error), name) from error
+            raise self._with_hint(path_error(error), name) from error
         if not stat.S_ISREG(status.st_mode):
-            raise files.not_regular(status.st_mode)
+            raise not_regular(status.st_mode)
         return real, status
 
-    def _with_hint(self, error: files.PathError, name: str) -> files.PathError:
+    def _with_hint(self, error: PathError, name: str) -> PathError:
         """Name the file that differs in upper and lower case only, where one does."""
         if error.reason != "path.missing":
             return error
@@ -117,4 +117,4 @@ class _Folder:
             }
         other = self._names.get(name.casefold())
         hint = f"; did you mean {other}?" if other not in (None, name) else ""
-        return files.PathError(error.reason, f"{error}{hint}")
+        return PathError(error.reason, f"{error}{hint}")

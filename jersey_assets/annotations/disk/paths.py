@@ -39,41 +39,39 @@ def image_path(folder: str, image: str) -> str | Fault:
         The posix path relative to the root, `.` and doubled slashes removed and `..`
         kept (only the disk knows what it means behind a link), or the fault.
     """
-    shown = shorten(json.dumps(image, ensure_ascii=False))
-
-    def fault(reason: str, what: str) -> Fault:
+    wrong = _what_is_wrong(folder, image)
+    if wrong is not None:
+        reason, what = wrong
+        shown = shorten(json.dumps(image, ensure_ascii=False))
         return Fault(reason, f'"image" {shown} {what}', "image", shown)
-
-    if not image:
-        return fault("path.invalid", "is empty; write the path of the crop")
-    if len(image) > MAX_BYTES or len(image.encode()) > MAX_BYTES:
-        return fault(
-            "path.invalid",
-            f"is longer than the {MAX_BYTES:,} bytes that a path may have",
-        )
-    if image.count("/") > MAX_FOLDERS:
-        return fault(
-            "path.invalid", f"has more than {MAX_FOLDERS} folders; move the image up"
-        )
-    if _CONTROL.search(image):
-        return fault("path.invalid", "has control characters; correct the path")
-    if _SCHEME.match(image):
-        return fault("path.scheme", "is a URL; copy the file here and name it")
-    if _ABSOLUTE.match(image):
-        return fault(
-            "path.absolute", "is absolute; write it relative to this JSONL file"
-        )
-    if "\\" in image:
-        return fault("path.invalid", "has backslashes; write / between folders")
-    if posixpath.normpath(f"{folder}/{image}").split("/", 1)[0] == "..":
-        return fault(
-            "path.escape",
-            "climbs out of the dataset; copy the file into it and name it from there",
-        )
-    if image.endswith(("/", "/.")):
-        return fault("path.not_regular", "names a folder; name the image file")
     parts = f"{folder}/{image}".split("/")
     return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _what_is_wrong(folder: str, image: str) -> tuple[str, str] | None:
+    """The reason and the end of the sentence that begins with the path."""
+    if not image:
+        return "path.invalid", "is empty; write the path of the crop"
+    if len(image) > MAX_BYTES or len(image.encode()) > MAX_BYTES:
+        what = f"is longer than the {MAX_BYTES:,} bytes that a path may have"
+        return "path.invalid", what
+    if image.count("/") > MAX_FOLDERS:
+        what = f"has more than {MAX_FOLDERS} folders; move the image up"
+        return "path.invalid", what
+    if _CONTROL.search(image):
+        return "path.invalid", "has control characters; correct the path"
+    if _SCHEME.match(image):
+        return "path.scheme", "is a URL; copy the file here and name it"
+    if _ABSOLUTE.match(image):
+        return "path.absolute", "is absolute; write it relative to this JSONL file"
+    if "\\" in image:
+        return "path.invalid", "has backslashes; write / between folders"
+    if posixpath.normpath(f"{folder}/{image}").split("/", 1)[0] == "..":
+        what = "climbs out of the dataset; copy the file into it and name it from there"
+        return "path.escape", what
+    if image.endswith(("/", "/.")):
+        return "path.not_regular", "names a folder; name the image file"
+    return None
 
 
 def are_plain(images: Sequence[str]) -> bool:

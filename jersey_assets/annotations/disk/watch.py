@@ -15,24 +15,26 @@ file that changed within two seconds of being read is read again by the next loo
 from __future__ import annotations
 
 import functools
-import hashlib
+import io
 import os
 import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
-from jersey_assets.annotations.disk.files import (
-    AnnotationFile,
+from jersey_assets.annotations.disk.confined import real_root, signature
+from jersey_assets.annotations.disk.errors import PathError
+from jersey_assets.annotations.disk.fingerprint import (
+    Content,
     Fingerprint,
-    PathError,
-    digest_of_contents,
+    fingerprint_of,
+)
+from jersey_assets.annotations.disk.listing import (
+    AnnotationFile,
     list_annotation_files,
     open_annotation_file,
-    real_root,
-    signature,
 )
 from jersey_assets.text import count, shorten_path
 
@@ -57,7 +59,7 @@ class Seen:
     """What one look found.
 
     Attributes:
-        fingerprint: the same as `files.fingerprint` takes.
+        fingerprint: the same as `fingerprint` takes.
         rows: lines that are not blank, of all files together.
     """
 
@@ -71,25 +73,17 @@ class _Reading:
 
     identity: _Identity
     settled: bool
-    sha256: Any = field(default_factory=hashlib.sha256)
-    length: int = 0
+    content: Content = field(default_factory=Content)
     rows: int = 0
     in_row: bool = False
-    digest: str = ""
 
-    def take(self, chunk: bytes) -> None:
-        """Add what was read next."""
-        self.sha256.update(chunk)
-        self.length += len(chunk)
-        filled = [bool(line.strip(_BLANK)) for line in chunk.split(b"\n")]
-        filled[0] |= self.in_row
-        self.in_row = filled.pop()
-        self.rows += sum(filled)
-
-    def finish(self) -> None:
-        """Note that the file has ended."""
-        self.rows += self.in_row
-        self.digest = self.sha256.hexdigest()
+    def read_on(self, stream: io.FileIO, limit: int) -> None:
+        """Read what follows, up to the file's end or `limit` bytes."""
+        for chunk in self.content.read(stream, _CHUNK_BYTES, limit):
+            filled = [bool(line.strip(_BLANK)) for line in chunk.split(b"\n")]
+            filled[0] |= self.in_row
+            self.in_row = filled.pop()
+            self.rows += sum(filled)
 
 
 class Watch:
@@ -158,38 +152,30 @@ class Watch:
         files = list_annotation_files(self._root)
         left = self._budget
         readings: dict[str, _Reading] = {}
-        contents: list[tuple[str, str]] = []
-        unread: list[str] = []
+        contents: list[tuple[AnnotationFile, Content | None]] = []
         for file in files:
             reading = self._known(base, file)
-            if reading is None and not file.reason:
+            if reading is None:
                 reading, used = self._read(base, file, left)
                 left -= used
-            if reading is None:
-                contents.append((file.path, file.reason or "file.unreadable"))
-                continue
-            readings[file.real] = reading
-            if not reading.digest:
-                unread.append(file.path)
-            contents.append((file.path, reading.digest))
+            if reading is not None:
+                readings[file.real] = reading
+            contents.append((file, reading.content if reading else None))
         self._readings = readings
+        unread = [file.path for file, read in contents if read and not read.whole]
         if unread:
             raise NotSeenError(
                 f"{len(unread):,} of {count(len(files), 'annotation file')} still to "
                 f"be read, {self._budget:,} bytes at a time; the first is "
                 f"{shorten_path(unread[0])} ({_size(base, unread[0]):,} bytes)"
             )
-        size = sum(
-            readings[file.real].length for file in files if file.real in readings
-        )
-        rows = sum(readings[file.real].rows for file in files if file.real in readings)
-        digest = digest_of_contents(contents)
-        return Seen(Fingerprint(digest, len(contents), size), rows)
+        rows = sum(reading.rows + reading.in_row for reading in readings.values())
+        return Seen(fingerprint_of(contents), rows)
 
     def _known(self, base: str, file: AnnotationFile) -> _Reading | None:
         """What an earlier look read, where it still holds."""
         before = self._readings.get(file.real)
-        if before is None or not before.settled or not before.digest:
+        if before is None or not before.settled or not before.content.whole:
             return None
         try:
             now = os.lstat(os.path.join(base, file.real))
@@ -206,18 +192,18 @@ class Watch:
             How far it was read, None where it cannot be, and the bytes that took.
         """
         try:
-            with os.fdopen(open_annotation_file(base, file), "rb", 0) as stream:
+            with open_annotation_file(base, file) as stream:
                 reading = self._resume(file, os.fstat(stream.fileno()))
-                start = reading.length
-                _read_on(stream, reading, left)
-                return reading, reading.length - start
+                start = reading.content.length
+                reading.read_on(stream, left)
+                return reading, reading.content.length - start
         except (PathError, OSError):
             return None, 0
 
     def _resume(self, file: AnnotationFile, status: os.stat_result) -> _Reading:
         before = self._readings.get(file.real)
         identity = signature(status)
-        if before and not before.digest and before.identity == identity:
+        if before and not before.content.whole and before.identity == identity:
             return before
         return _Reading(identity, abs(time.time() - status.st_ctime) > _SETTLED_S)
 
@@ -226,17 +212,6 @@ class Watch:
 def watch(root: Path, mirror: Mirror | None = None) -> Watch:
     """The watch over a root: one in a process, so that digests are kept."""
     return Watch(root, mirror=mirror)
-
-
-def _read_on(stream: BinaryIO | Any, reading: _Reading, left: int) -> None:
-    stream.seek(reading.length)
-    while left > 0:
-        chunk = stream.read(min(_CHUNK_BYTES, left))
-        if not chunk:
-            reading.finish()
-            return
-        reading.take(chunk)
-        left -= len(chunk)
 
 
 def _size(base: str, path: str) -> int:

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jersey_assets.annotations.disk.files import (
-    AnnotationError,
-    read_file,
-    read_validated,
-)
+from jersey_assets.annotations.disk.confined import read_file, read_validated
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.crops.decode import ImageError, decode_crop
 from jersey_assets.crops.prepare import resize_crop

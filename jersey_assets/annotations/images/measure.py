@@ -14,16 +14,15 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from types import TracebackType
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jersey_assets.annotations.disk import files
-from jersey_assets.annotations.rules import Rules
+from jersey_assets.annotations.disk.confined import ConfinedFiles, signature
+from jersey_assets.annotations.disk.errors import PathError
 from jersey_assets.crops.decode import ImageError, decode_crop
 
 _FLAT_RANGE = 12
@@ -63,6 +62,13 @@ READY = b"ready\n"
 """What a worker says once it can answer."""
 
 
+class Limits(NamedTuple):
+    """How large an image may be: bytes of its file, and pixels, width times height."""
+
+    image_bytes: int
+    pixels: int
+
+
 @dataclass(frozen=True)
 class Probed:
     """Measurements of images, in the order asked.
@@ -76,77 +82,27 @@ class Probed:
     faults: dict[int, tuple[str, str]]
 
 
-def probe_images(root: str, paths: Sequence[str], rules: Rules) -> Probed:
+def probe_images(root: str, paths: Sequence[str], limits: Limits) -> Probed:
     """Open, decode and measure images.
 
     Args:
         root: the dataset's real root.
         paths: real posix paths relative to it; neighbours best share a folder.
-        rules: limits on bytes and pixels.
+        limits: how large an image may be.
     """
     values = np.zeros(len(paths), PROBED)
     good: list[int] = []
     found: list[_Measured] = []
     faults: dict[int, tuple[str, str]] = {}
-    with CropReader(root, rules) as crops:
+    with ConfinedFiles(root) as files:
         for position, path in enumerate(paths):
             try:
-                found.append(_measure(crops, path))
+                found.append(_measure(files, path, limits))
                 good.append(position)
-            except (ImageError, files.PathError) as error:
+            except (ImageError, PathError) as error:
                 faults[position] = error.reason, str(error)
     values[good] = _collect(found)
     return Probed(values, faults)
-
-
-class CropReader:
-    """Reads image files of a dataset, keeping the last folder open."""
-
-    def __init__(self, root: str, rules: Rules) -> None:
-        """Start without any folder open."""
-        self._root = root
-        self._limit = rules.max_image_bytes
-        self.max_pixels = rules.max_pixels
-        self._parent = ""
-        self._folder = -1
-
-    def __enter__(self) -> CropReader:
-        """Use as a context, so that the folder is closed."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the last folder."""
-        if self._folder >= 0:
-            os.close(self._folder)
-
-    def read(self, path: str) -> tuple[bytes, os.stat_result]:
-        """Read a file whole, with what `fstat` said when it was opened.
-
-        Raises:
-            PathError: it is missing, no regular file or unreadable.
-            ImageError: `image.too_large`, by bytes.
-        """
-        parent, _, name = path.rpartition("/")
-        try:
-            if self._folder < 0 or parent != self._parent:
-                folder = files.open_folder(self._root, parent)
-                self.__exit__(None, None, None)
-                self._parent, self._folder = parent, folder
-            data, status = files.read_regular(self._folder, name, self._limit)
-        except OSError as error:
-            raise files.path_error(error) from error
-        if len(data) > self._limit:
-            raise ImageError(
-                "image.too_large",
-                f"the file has more than {self._limit:,} bytes; store the crop, not "
-                "the whole picture",
-            )
-        return data, status
 
 
 class _Measured(NamedTuple):
@@ -160,9 +116,15 @@ class _Measured(NamedTuple):
     flat: bool
 
 
-def _measure(crops: CropReader, path: str) -> _Measured:
-    data, status = crops.read(path)
-    image = decode_crop(data, crops.max_pixels)
+def _measure(files: ConfinedFiles, path: str, limits: Limits) -> _Measured:
+    data, status = files.read(path, limits.image_bytes)
+    if len(data) > limits.image_bytes:
+        raise ImageError(
+            "image.too_large",
+            f"the file has more than {limits.image_bytes:,} bytes; store the crop, "
+            "not the whole picture",
+        )
+    image = decode_crop(data, limits.pixels)
     pixels = hashlib.sha256(b"%dx%d:" % image.size)
     pixels.update(image.tobytes())
     thumb = image.resize(_THUMB[::-1], Image.Resampling.BOX).tobytes()
@@ -189,7 +151,7 @@ def _is_flat(image: Image.Image, thumb: bytes) -> bool:
 def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
     """Turn measurements into an array, hashing all thumbnails at once."""
     values = np.zeros(len(found), PROBED)
-    signatures = np.array([files.signature(m.status) for m in found], np.int64)
+    signatures = np.array([signature(m.status) for m in found], np.int64)
     for name, column in zip(SIGNATURE, signatures.reshape(-1, 5).T, strict=True):
         values[name] = column
     values["width"] = [measured.size[0] for measured in found]
@@ -208,20 +170,19 @@ def _collect(found: Sequence[_Measured]) -> NDArray[np.void]:
     return values
 
 
-def settings_line(root: str, rules: Rules) -> bytes:
+def settings_line(root: str, limits: Limits) -> bytes:
     """Write the first line that a worker reads."""
-    return json.dumps({"root": root, "rules": asdict(rules)}).encode() + b"\n"
+    return json.dumps([root, *limits]).encode() + b"\n"
 
 
 def _serve() -> None:
     """Answer until the input ends."""
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
-    settings = json.loads(questions.readline())
-    rules = Rules(**settings["rules"])
+    root, *limits = json.loads(questions.readline())
     answers.write(READY)
     answers.flush()
     for question in questions:
-        probed = probe_images(settings["root"], json.loads(question), rules)
+        probed = probe_images(root, json.loads(question), Limits(*limits))
         answers.write(json.dumps(probed.faults).encode() + b"\n")
         answers.write(probed.values.tobytes())
         answers.flush()

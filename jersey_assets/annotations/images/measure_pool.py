@@ -22,17 +22,19 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from jersey_assets.annotations.disk.files import AnnotationError
+from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.annotations.images.cache import load_cache, store_cache
 from jersey_assets.annotations.images.measure import (
     PROBED,
     READY,
+    Limits,
     Probed,
     probe_images,
     settings_line,
 )
 from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
+from jersey_assets.machine import usable_cpus
 
 _FEW = 1000
 """Up to so many images, starting workers takes longer than the work."""
@@ -68,8 +70,9 @@ def probe_all(
     if cache:
         known = load_cache(cache, paths, signatures, rules, values)
     unknown = np.flatnonzero(~known)
+    limits = Limits(rules.max_image_bytes, rules.max_pixels)
     fresh = _probe(
-        root, [paths[position] for position in unknown.tolist()], rules, progress
+        root, [paths[position] for position in unknown.tolist()], limits, progress
     )
     values[unknown] = fresh.values
     faults = {int(unknown[position]): fault for position, fault in fresh.faults.items()}
@@ -80,14 +83,16 @@ def probe_all(
     return Probed(values, faults)
 
 
-def _probe(root: str, paths: Sequence[str], rules: Rules, progress: Progress) -> Probed:
+def _probe(
+    root: str, paths: Sequence[str], limits: Limits, progress: Progress
+) -> Probed:
     """Open and decode images, in as many processes as there are cores."""
     values = np.zeros(len(paths), PROBED)
     faults: dict[int, tuple[str, str]] = {}
     chunks = _Chunks(len(paths), progress)
 
     def work(workers: bool) -> None:
-        with _Worker(root, rules) if workers else _Here(root, rules) as prober:
+        with _Worker(root, limits) if workers else _Here(root, limits) as prober:
             for begin, end in chunks:
                 part = prober.probe(paths[begin:end])
                 values[begin:end] = part.values
@@ -96,7 +101,7 @@ def _probe(root: str, paths: Sequence[str], rules: Rules, progress: Progress) ->
     if len(paths) <= _FEW:
         work(False)
     else:
-        count = min(_cores(), 16)
+        count = min(usable_cpus(), 16)
         with ThreadPoolExecutor(count) as threads:
             list(threads.map(work, [True] * count))
     return Probed(values, faults)
@@ -124,8 +129,8 @@ class _Chunks:
 class _Here:
     """Probes in this process."""
 
-    def __init__(self, root: str, rules: Rules) -> None:
-        self._root, self._rules = root, rules
+    def __init__(self, root: str, limits: Limits) -> None:
+        self._root, self._limits = root, limits
 
     def __enter__(self) -> _Here:
         return self
@@ -134,14 +139,14 @@ class _Here:
         pass
 
     def probe(self, paths: Sequence[str]) -> Probed:
-        return probe_images(self._root, paths, self._rules)
+        return probe_images(self._root, paths, self._limits)
 
 
 class _Worker:
     """Probes in a process of its own, started anew where it dies."""
 
-    def __init__(self, root: str, rules: Rules) -> None:
-        self._settings = settings_line(root, rules)
+    def __init__(self, root: str, limits: Limits) -> None:
+        self._settings = settings_line(root, limits)
         self._process = self._start()
 
     def __enter__(self) -> _Worker:
@@ -208,10 +213,3 @@ class _Worker:
             raise _WorkerDiedError
         faults = {int(at): (why[0], why[1]) for at, why in json.loads(head).items()}
         return Probed(np.frombuffer(body, PROBED), faults)
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

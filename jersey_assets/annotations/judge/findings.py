@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jersey_assets.annotations.disk.files import AnnotationFile
+from jersey_assets.annotations.disk.listing import AnnotationFile
 from jersey_assets.annotations.lines.jsonl import Fault
 
 RESOLVED = "resolved by prefer_number"

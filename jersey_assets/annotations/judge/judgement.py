@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jersey_assets.annotations.disk.files import SPLIT_FOLDERS, SPLITS
+from jersey_assets.annotations.disk.listing import SPLIT_FOLDERS, SPLITS
 from jersey_assets.annotations.judge import near_copies
 from jersey_assets.annotations.judge.findings import RESOLVED
 from jersey_assets.annotations.judge.ledger import Ledger

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from jersey_assets.annotations.disk.files import SPLITS
+from jersey_assets.annotations.disk.listing import SPLITS
 from jersey_assets.annotations.images.measure import PROBED
 from jersey_assets.annotations.lines.jsonl import Fault
 from jersey_assets.annotations.lines.rows import Reading

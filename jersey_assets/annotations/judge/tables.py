@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from jersey_assets.annotations.disk.files import SPLITS
+from jersey_assets.annotations.disk.listing import SPLITS
 from jersey_assets.annotations.judge.ledger import Ledger
 from jersey_assets.annotations.lines.blocks import TEXT
 from jersey_assets.annotations.reasons import severity

@@ -7,7 +7,6 @@ be told from the result. Memory holds one chunk of a file and the finished colum
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jersey_assets.annotations.disk import files
+from jersey_assets.annotations.disk.confined import real_root
+from jersey_assets.annotations.disk.errors import PathError
+from jersey_assets.annotations.disk.fingerprint import Content, fingerprint_of
+from jersey_assets.annotations.disk.listing import (
+    AnnotationFile,
+    list_annotation_files,
+    open_annotation_file,
+)
 from jersey_assets.annotations.disk.paths import image_path
 from jersey_assets.annotations.judge.findings import Findings
 from jersey_assets.annotations.lines.blocks import TEXT, Block, BlockDecoder
@@ -31,7 +37,6 @@ from jersey_assets.annotations.lines.jsonl import (
 )
 from jersey_assets.annotations.lines.stream import (
     CHUNK_BYTES,
-    DigestedFile,
     ForeignFileError,
     Lines,
     read_lines,
@@ -64,10 +69,10 @@ class Reading:
             image (relative to the root), label, prefix, metadata (JSON text), null
             where absent or faulty.
         findings: faults of rows and files.
-        fingerprint: of the bytes that were read, as `files.fingerprint` makes it.
+        fingerprint: of the bytes that were read, as `fingerprint` takes it.
     """
 
-    files: list[files.AnnotationFile]
+    files: list[AnnotationFile]
     table: pa.Table
     findings: Findings
     fingerprint: str
@@ -79,14 +84,13 @@ def read_rows(root: Path, rules: Rules, progress: Progress) -> Reading:
     Raises:
         AnnotationError: the root is missing or not a folder.
     """
-    found = files.list_annotation_files(root)
-    reader = _Reader(files.real_root(root), rules, progress)
-    contents = [
-        (file.path, reader.read_file(number, file)) for number, file in enumerate(found)
-    ]
+    files = list_annotation_files(root)
+    reader = _Reader(real_root(root), rules, progress)
+    read = fingerprint_of(
+        (file, reader.read_file(number, file)) for number, file in enumerate(files)
+    )
     table = pa.Table.from_batches(reader.batches, SCHEMA)
-    digest = files.digest_of_contents(contents)
-    return Reading(found, table, reader.findings, digest)
+    return Reading(files, table, reader.findings, read.digest)
 
 
 class _Reader:
@@ -108,36 +112,32 @@ class _Reader:
         self._file = 0
         self._folder = ""
 
-    def read_file(self, number: int, file: files.AnnotationFile) -> str:
-        """Read one file's rows; returns its content's digest, or why it has none."""
+    def read_file(self, number: int, file: AnnotationFile) -> Content | None:
+        """Read one file's rows; returns its content, None where it cannot be read."""
         self._file = number
         self._folder = posixpath.dirname(file.path)
+        content = Content()
         try:
-            if file.reason:
-                raise files.PathError(file.reason, file.message)
-            descriptor = files.open_annotation_file(self._root, file)
-            with os.fdopen(descriptor, "rb", buffering=0) as stream:
-                content = DigestedFile(stream)
-                self._read_content(file, content)
-                return content.digest()
-        except (files.PathError, OSError) as error:
-            reason = file.reason or "file.unreadable"
-            self.findings.add_file(file, reason, str(error))
-            return reason
+            with open_annotation_file(self._root, file) as stream:
+                self._read_content(file, content.read(stream, CHUNK_BYTES))
+                for _ in content.read(stream, CHUNK_BYTES):
+                    pass  # what follows after a fault, for the fingerprint
+        except (PathError, OSError) as error:
+            self.findings.add_file(file, file.reason or "file.unreadable", str(error))
+            return None
+        return content
 
-    def _read_content(self, file: files.AnnotationFile, content: DigestedFile) -> None:
+    def _read_content(self, file: AnnotationFile, chunks: Iterator[bytes]) -> None:
         try:
             longest, name = self._rules.max_line_bytes, posixpath.basename(file.path)
-            for lines in read_lines(self._chunks(file, content), longest, name):
+            for lines in read_lines(self._told(file, chunks), longest, name):
                 self._add_lines(lines)
         except ForeignFileError as error:
             self.findings.add_file(file, "file.encoding", str(error))
 
-    def _chunks(
-        self, file: files.AnnotationFile, content: DigestedFile
-    ) -> Iterator[bytes]:
+    def _told(self, file: AnnotationFile, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Pass chunks on, saying how far the work is also where no line ends."""
-        for read, chunk in enumerate(content.chunks()):
+        for read, chunk in enumerate(chunks):
             self._progress.say(
                 f"reading {shorten_path(file.path)}: {read * CHUNK_BYTES >> 20:,} MB, "
                 f"{count(self._rows, 'row')} so far"

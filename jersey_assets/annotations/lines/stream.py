@@ -6,8 +6,6 @@ but not kept, so that fifty megabytes without a line feed cost one chunk of memo
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,27 +43,6 @@ class Lines:
 
 class ForeignFileError(Exception):
     """The file is no UTF-8 text; the message says what it is."""
-
-
-class DigestedFile:
-    """Reads a file in chunks and digests whatever was read."""
-
-    def __init__(self, stream: io.RawIOBase) -> None:
-        """Wrap an open, unbuffered file."""
-        self._stream = stream
-        self._digest = hashlib.sha256()
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the file's content up to its end."""
-        while chunk := self._stream.read(CHUNK_BYTES):
-            self._digest.update(chunk)
-            yield chunk
-
-    def digest(self) -> str:
-        """Read what is left and return the sha256 of the whole file."""
-        for _ in self.chunks():
-            pass
-        return self._digest.hexdigest()
 
 
 def read_lines(chunks: Iterator[bytes], limit: int, name: str = "") -> Iterator[Lines]:

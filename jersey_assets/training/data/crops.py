@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jersey_assets.annotations.disk.files import read_validated
+from jersey_assets.annotations.disk.confined import read_validated
 from jersey_assets.crops.decode import decode_crop
 from jersey_assets.crops.prepare import resize_crop
+from jersey_assets.machine import allocate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ def _room(count: int, size: int) -> Tensor:
     # The file has no name, so that it is gone with whoever reads it. Its blocks are
     # taken now: a disk that fills up later would end the process without a word.
     with tempfile.TemporaryFile() as file:
-        os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+        allocate(file.fileno(), math.prod(shape))
         return torch.from_numpy(np.memmap(file, np.uint8, shape=shape))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from jersey_assets.storage.store import canonical_json
+from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.data.crops import Crops
 
 

@@ -1,0 +1,147 @@
+"""What an artifact is: its files by digest, and what they were made from.
+
+`manifest.json` in a version folder names each file's sha256 and size, the version and
+digest of each input, and the digest over all files, by which the artifact is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jersey_assets.storage.errors import StorageError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One stored version of an asset, with its files verified and at hand.
+
+    Attributes:
+        asset: the asset's name.
+        version: name of the version folder.
+        folder: local folder that holds the files.
+        location: where the version folder lies in the store.
+        manifest: the content of `manifest.json`.
+    """
+
+    asset: str
+    version: str
+    folder: Path
+    location: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Digest over all files: sha256, hex."""
+        return str(self.manifest["digest"])
+
+    def file(self, name: str) -> Path:
+        """Path of one of the artifact's files.
+
+        Raises:
+            StorageError: the artifact has no such file.
+        """
+        if name not in self.manifest["files"]:
+            raise StorageError(f"{self.location} has no file {name}")
+        return self.folder / name
+
+    def json(self, name: str) -> Any:
+        """Content of one of the artifact's JSON files."""
+        return json.loads(self.file(name).read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an artifact is made from; the same origin gives the same artifact.
+
+    Attributes:
+        code_version: digest of the code that makes it.
+        inputs: the artifacts that were read.
+        settings: everything else that decides the content; JSON values only.
+    """
+
+    code_version: str
+    inputs: tuple[Artifact, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def key(self) -> str:
+        """Digest of the origin: sha256, hex."""
+        content = {
+            "code_version": self.code_version,
+            "inputs": {artifact.asset: artifact.digest for artifact in self.inputs},
+            "settings": self.settings,
+        }
+        return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Writes JSON the one way that digests are taken over."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
+    return text.encode("utf-8")
+
+
+def describe_folder(
+    asset: str, folder: Path, origin: Origin, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Builds the manifest of the files in a folder.
+
+    Args:
+        asset: the asset's name.
+        folder: holds the artifact's files and nothing else.
+        origin: what they were made from.
+        facts: goes into the manifest as well (run id and the like).
+    """
+    files = {path.name: describe_file(path) for path in sorted(folder.iterdir())}
+    digest = _digest_of(files)
+    now = datetime.now(UTC)
+    return {
+        "asset": asset,
+        "version": f"{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}Z-{digest[:12]}",
+        "created": now.isoformat(timespec="seconds"),
+        "digest": digest,
+        "key": origin.key(),
+        "code_version": origin.code_version,
+        "files": files,
+        "inputs": {
+            artifact.asset: {"version": artifact.version, "digest": artifact.digest}
+            for artifact in origin.inputs
+        },
+        "settings": origin.settings,
+        **facts,
+    }
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """A file's entry in a manifest: `sha256`, hex, and `size`, bytes."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "size": path.stat().st_size}
+
+
+def parse_manifest(content: bytes) -> dict[str, Any]:
+    """Reads a manifest, and checks that its digest is that of its files.
+
+    Raises:
+        ValueError: it is not one, or was changed; the message says how.
+    """
+    manifest: dict[str, Any] = json.loads(content)
+    try:
+        whole = manifest["digest"] == _digest_of(manifest["files"])
+        if not whole or any("/" in name for name in manifest["files"]):
+            raise ValueError("its digest is not that of the files it lists")
+        if not {"key", "inputs"} <= manifest.keys():
+            raise ValueError("it does not say what the files were made from")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no manifest: {error}") from error
+    return manifest
+
+
+def _digest_of(files: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(files)).hexdigest()
