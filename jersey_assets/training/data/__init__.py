@@ -1,0 +1,1 @@
+"""Crops in memory, sampled and batched."""
