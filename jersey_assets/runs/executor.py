@@ -1,9 +1,9 @@
 """The executor: all steps in one process, and a step's wait for its pool told.
 
 Dagster's own in-process executor tries for a slot without a pause as long as another
-run has it, says next to nothing meanwhile, and hears no signal until it has the slot.
-This one says at once which run it waits for, looks twice a second, and ends when the
-run is terminated.
+run has it, says next to nothing meanwhile, and hears no signal until it has the slot,
+nor during the pause before a retry. This one says at once which run it waits for, looks
+twice a second, and ends when the run is terminated.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import dagster as dg
 from dagster._core.errors import raise_execution_interrupts
@@ -21,6 +22,7 @@ from dagster._core.execution.context.system import (
     PlanOrchestrationContext,
 )
 from dagster._core.execution.context_creation_job import PlanExecutionContextManager
+from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
 from dagster._core.execution.plan.instance_concurrency_context import (
     InstanceConcurrencyContext,
@@ -63,15 +65,6 @@ class _Slots(InstanceConcurrencyContext):
             )
         return False
 
-    def pending_claim_steps(self) -> list[str]:
-        """Asked for in every turn of the loop, so it is where an interrupt is heard."""
-        with raise_execution_interrupts():
-            return super().pending_claim_steps()
-
-    def interval_to_next_pending_claim_check(self) -> float:
-        """Seconds that the loop sleeps where no step can start; Dagster's says 0."""
-        return _POLL_S
-
     def _holders(self, pool: str) -> str:
         info = self._instance.event_log_storage.get_concurrency_info(pool)
         held = [
@@ -84,6 +77,25 @@ class _Slots(InstanceConcurrencyContext):
         run = self._instance.get_run_by_id(run_id)
         place = run.tags.get(PLACE_TAG) if run is not None else None
         return f" ({place})" if place else ""
+
+
+class _Steps(ActiveExecution):
+    """What is left to do of a run; the loop over the steps sleeps where none can start.
+
+    That is, while a pool is taken or a retry waits for its time.
+    """
+
+    def sleep_til_ready(self) -> None:
+        """Sleeps a little, and ends with the run when that is interrupted."""
+        with raise_execution_interrupts():
+            time.sleep(_POLL_S)
+
+
+class _Plan(ExecutionPlan):
+    """A plan whose steps wait as `_Steps` do."""
+
+    def start(self, *arguments: Any, **named: Any) -> ActiveExecution:
+        return _Steps(self, *arguments, **named)
 
 
 class _InProcess(InProcessExecutor):
@@ -120,7 +132,8 @@ def _execute_steps(
     run, say = job_context.dagster_run, job_context.log.info
     with _Slots(job_context.instance, run, say) as slots:
         try:
-            yield from inner_plan_execution_iterator(job_context, execution_plan, slots)
+            plan = _Plan(*execution_plan)
+            yield from inner_plan_execution_iterator(job_context, plan, slots)
         finally:  # also where a step was interrupted between its claim and its start
             storage = job_context.instance.event_log_storage
             storage.free_concurrency_slots_for_run(run.run_id)

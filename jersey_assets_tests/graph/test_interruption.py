@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.resume import Work
 from jersey_assets_tests.stopped import WAITING, train
 from jersey_assets_tests.storage.test_lock import hold
+from jersey_assets_tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,6 +135,51 @@ def test_a_full_disk_in_the_training_ends_in_the_same_weights_after_a_pause(
     assert "resuming at epoch" in caplog.text
     for name, value in whole.state_dict.items():
         assert torch.equal(value, trained(tmp_path).state_dict[name])
+
+
+def test_a_run_that_pauses_before_it_tries_again_ends_when_it_is_told_to(
+    rendered: Path, tmp_path: Path, home: dg.DagsterInstance
+) -> None:
+    artifacts = tmp_path / "artifacts"
+    artifacts.mkdir()
+    (artifacts / "trained_checkpoint").touch()  # a folder is wanted: worth another try
+    told = tmp_path / "told"
+    program = (
+        "from jersey_assets import assets; assets.RETRY_PAUSE_S = 24 * 3600; "
+        "from dagster._cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, "asset", "materialize"]
+    command += ["-m", "jersey_assets.definitions", "--select", "*"]
+    with told.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            env={
+                **os.environ,
+                "JERSEY_DATA_ROOT": str(rendered),
+                "JERSEY_ARTIFACT_ROOT": str(artifacts),
+            },
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(
+            lambda: retried(home) or process.poll() is not None, "a failed first try"
+        )
+        assert process.poll() is None, told.read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) != 0
+    finally:
+        process.kill()
+    assert "goes on where it was, after a pause" in told.read_text()
+    (run,) = home.get_runs()
+    assert run.status is dg.DagsterRunStatus.FAILURE
+    assert home.event_log_storage.get_concurrency_info("gpu").active_slot_count == 0
+
+
+def retried(instance: dg.DagsterInstance) -> bool:
+    """Whether a step of the only run is to be tried again."""
+    kind = dg.DagsterEventType.STEP_UP_FOR_RETRY
+    return any(instance.all_logs(run.run_id, kind) for run in instance.get_runs())
 
 
 @pytest.mark.slow
