@@ -238,6 +238,7 @@ def test_a_run_that_waits_says_for_whom_and_ends_when_make_is_told_to(
     assert printed.count("waits for") == 1
     assert f"trained_checkpoint of run {held_slot.run_id[:8]}" in printed
     assert f"(process {os.getpid()} on " in printed
+    assert "terminate this run to stop waiting" in printed
     assert "the run failed: it was told to stop" in printed
     assert "Traceback" not in printed
     with dg.DagsterInstance.get() as instance:

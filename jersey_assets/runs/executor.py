@@ -61,7 +61,8 @@ class _Slots(InstanceConcurrencyContext):
             self._said[step_key] = now
             self._say(
                 f"{step_key} waits for {self._holders(concurrency_key)}: the pool "
-                f"{concurrency_key} lets one at a time work; Ctrl-C ends the wait"
+                f"{concurrency_key} lets one at a time work; terminate this run to "
+                "stop waiting"
             )
         return False
 
