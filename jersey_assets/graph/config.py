@@ -29,7 +29,14 @@ Fault = tuple[Path, str]
 """Where in the run config, and a sentence."""
 
 _LISTED = 12
-_TYPES = {"Int": "a whole number", "Float": "a number", "Bool": "true or false"}
+# By the names that Dagster (`Int`) and pydantic (`int_type`) have for them.
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+}
+_WRONG_TYPE = ("type", "parsing", "from_float")
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
@@ -180,6 +187,8 @@ def _names(kind: ConfigType) -> list[str]:
 
 def _type_at(kind: ConfigType, path: Path) -> ConfigType:
     for name in path:
+        if name not in _names(kind):  # below a value that may come from `env`
+            return kind
         kind = kind.fields[name].config_type  # type: ignore[attr-defined]
         while kind.kind is ConfigTypeKind.NONEABLE:
             kind = kind.inner_type  # type: ignore[attr-defined]
@@ -199,7 +208,7 @@ def _wanted(kind: ConfigType) -> str:
     if _names(kind):
         return f"it must hold settings: {', '.join(_names(kind)[:_LISTED])}"
     scalar = getattr(kind, "scalar_type", kind)
-    return f"it must be {_TYPES.get(scalar.given_name or '', 'text')}"
+    return f"it must be {_TYPES.get((scalar.given_name or '').lower(), 'text')}"
 
 
 def _as_number(value: Any) -> str:
@@ -226,8 +235,10 @@ def _refused(model: type[BaseModel], values: Mapping[str, Any]) -> list[Fault]:
 def _sentence(model: type[BaseModel], where: Path, error: Any) -> str:
     if error["type"] == "value_error":  # a sentence of the model's own
         return str(error["ctx"]["error"])
-    limits = _limits(model, where)
-    said = limits or error["msg"].removeprefix("Input should be ").lower()
+    name, _, fault = error["type"].partition("_")
+    kind = _TYPES.get(name, "") if fault in _WRONG_TYPE else ""
+    said = ", ".join(filter(None, (kind, _limits(model, where))))
+    said = said or error["msg"].removeprefix("Input should be ").lower()
     pattern = error.get("ctx", {}).get("pattern")
     if pattern is not None:
         said = f"text that matches {pattern}"

@@ -19,7 +19,7 @@ FILE = "crops.parquet"
 _SHOWN = 40
 
 
-class Filling(BaseModel, frozen=True, extra="forbid"):
+class Filling(BaseModel, frozen=True, extra="forbid", strict=True):
     """How many crops are drawn."""
 
     fill_to: int = Field(

@@ -18,7 +18,7 @@ LEAST_STEPS = 1000
 Balance: TypeAlias = Literal["none", "sqrt", "balanced"]
 
 
-class Augmentation(BaseModel, frozen=True, extra="forbid"):
+class Augmentation(BaseModel, frozen=True, extra="forbid", strict=True):
     """How far a training crop may be moved from what the camera saw.
 
     Each step has a chance of changing a crop and a strength; every crop draws its
@@ -92,7 +92,7 @@ class Augmentation(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class Recipe(BaseModel, frozen=True, extra="forbid"):
+class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     """All knobs of one training."""
 
     model: Literal["jerseynet", "resnet18", "resnet34", "resnet50"] = Field(
