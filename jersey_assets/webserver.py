@@ -12,7 +12,6 @@ one every minute. All processes end together. The page opens on the lineage.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import ipaddress
 import os
 import re
@@ -59,7 +58,15 @@ _DEFINITIONS, _LOCATION = "jersey_assets.definitions", "jersey_assets"
 _POLL_RATE_MS = 2000
 _LOOK_AT_RUNS_S = 2.0
 _STOPS_WITHIN_S = 30
-_PR_SET_PDEATHSIG = 1
+# Asks for SIGTERM when the parent, whose number it is given, is gone, killed without a
+# word (prctl's PR_SET_PDEATHSIG is 1), and becomes the program that is named next. Set
+# between fork and exec instead, it could wait for ever for a lock of another thread.
+_ENDING_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -244,15 +251,18 @@ def _code_server(path: Path) -> Iterator[subprocess.Popen[str]]:
 def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     """Runs a program that is installed beside this one, and ends it on the way out."""
     terminal = sys.stdout.isatty()
+    program = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
+    if sys.platform == "linux":
+        launcher = [sys.executable, "-IS", "-c", _ENDING_WITH_PARENT, str(os.getpid())]
+        program = [*launcher, *program]
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+        program,
         stdout=None if terminal else subprocess.PIPE,
         stderr=None if terminal else subprocess.STDOUT,
         text=True,
         errors="replace",
         # Ctrl-C in a terminal goes to the whole group: this process passes it on.
         start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
     if process.stdout is not None:
         lines = process.stdout
@@ -272,11 +282,6 @@ def _print_plain(lines: IO[str]) -> None:
     """Passes lines on without colours, which Dagster writes into files as well."""
     for line in lines:
         print(re.sub(r"\x1b\[[0-9;]*m", "", line), end="", flush=True)
-
-
-def _end_with_parent() -> None:
-    """Asks the kernel for SIGTERM when the parent is gone, killed without a word."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop_after(process: subprocess.Popen[str], server: uvicorn.Server) -> None:
