@@ -108,12 +108,12 @@ def annotations(
         found.write_validated(folder)
         findings = pd.concat([found.rejected, found.warnings])
         sheet = folder / "contact_sheet.png"
-        write_contact_sheet(root, findings, rules, sheet)
+        write_contact_sheet(root, findings, found.validated, rules, sheet)
 
     def write_rejected(folder: Path) -> None:
         found.write_rejected(folder)
         sheet = folder / "contact_sheet.png"
-        write_contact_sheet(root, found.rejected, rules, sheet)
+        write_contact_sheet(root, found.rejected, found.validated, rules, sheet)
 
     for asset, make in (
         ("validated_annotations", write_validated),

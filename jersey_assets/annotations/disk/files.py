@@ -220,18 +220,21 @@ def read_file(root: Path, relative: str, limit: int | None = None) -> bytes:
         raise path_error(error, relative) from error
 
 
-def read_validated(root: Path, relative: str, sha256: str) -> bytes:
+def read_validated(
+    root: Path, relative: str, sha256: str, limit: int | None = None
+) -> bytes:
     """Read one image that was validated, and make sure that it still is that image.
 
     Args:
         root: the dataset's root.
         relative: the table's `image`.
         sha256: the table's `image_sha256`, hex.
+        limit: bytes that it may have.
 
     Raises:
         AnnotationError: the file cannot be used, or has changed.
     """
-    data = read_file(root, relative)
+    data = read_file(root, relative, limit)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise AnnotationError(
             f"{root / relative}: changed since it was validated; "

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jersey_assets.annotations.disk.files import AnnotationError, read_file
+from jersey_assets.annotations.disk.files import (
+    AnnotationError,
+    read_file,
+    read_validated,
+)
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.crops.decode import ImageError, decode_crop
 from jersey_assets.crops.prepare import resize_crop
@@ -31,7 +35,7 @@ _UNSHOWABLE = (
 
 
 def write_contact_sheet(
-    root: Path, findings: pd.DataFrame, rules: Rules, path: Path
+    root: Path, findings: pd.DataFrame, kept: pd.DataFrame, rules: Rules, path: Path
 ) -> None:
     """Draws crops that something was found in, with file, line, label and reason.
 
@@ -40,6 +44,7 @@ def write_contact_sheet(
     Args:
         root: the dataset root.
         findings: a table of rows set aside, or of warnings.
+        kept: the validated table; a crop of it that has changed since is not drawn.
         rules: limits on bytes and pixels.
         path: the PNG to write; not written where no crop of them can be shown.
     """
@@ -51,8 +56,11 @@ def write_contact_sheet(
     findings = findings[shown]
     share = -(-MAX_CROPS // max(1, findings["reason"].nunique()))
     first = findings.groupby("reason", sort=False).head(share)
-    for row in first.drop_duplicates(["file", "line"]).itertuples():
-        crop = _read_crop(root, str(row.image), rules)
+    place = ["file", "line"]
+    first = first.drop_duplicates(place)
+    known = kept.loc[kept["line"].isin(first["line"]), [*place, "image_sha256"]]
+    for row in first.merge(known, "left", place).itertuples():
+        crop = _read_crop(root, row, rules)
         if crop is not None:
             crops.append(crop)
             captions.append(_caption(row))
@@ -75,11 +83,15 @@ def _caption(row: Any) -> str:
 
 
 def _read_crop(
-    root: Path, image: str, rules: Rules
+    root: Path, row: Any, rules: Rules
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
     """The crop, or None where it is the reason for setting the row aside."""
+    limit = rules.max_image_bytes
     try:
-        data = read_file(root, image, rules.max_image_bytes)
+        if pd.isna(row.image_sha256):
+            data = read_file(root, row.image, limit)
+        else:
+            data = read_validated(root, row.image, row.image_sha256, limit)
         return resize_crop(decode_crop(data, rules.max_pixels), _SIDE)
     except (AnnotationError, ImageError):
         return None
