@@ -10,6 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+BLOCKING: Mapping[str, tuple[str, ...]] = {
+    "validated_annotations": (
+        "rejected_rows_within_budget",
+        "no_conflicting_labels",
+        "labels_known_in_train",
+        "no_split_leakage",
+        "every_split_has_rows",
+    ),
+    "class_mapping": ("mapping_is_contiguous", "mapping_covers_train"),
+    "trained_checkpoint": ("weights_are_finite", "checkpoint_holds_ema_weights"),
+    "onnx_model": (
+        "graph_is_valid",
+        "output_is_logits",
+        "batch_axis_is_dynamic",
+        "weights_match_checkpoint",
+        "labels_match_class_mapping",
+    ),
+    "parity_report": ("logits_within_tolerance", "top1_agrees", "batch_independent"),
+    "released_model": ("better_than_one_answer",),
+}
+"""The checks of each asset that stop what depends on it when they fail."""
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -40,6 +40,9 @@ from jersey_assets.storage.lock import claim, is_claimed, one_at_a_time
 
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
+CHECKS = ".checks.json"
+"""Ends the name of the note about a version's checks, which lies beside its folder."""
+
 _STAGING = ".staging-"
 _REMOVED = ".removed-"
 _COPY_LIFETIME_S = 30 * 24 * 3600
@@ -327,7 +330,7 @@ class Store:
 
     def versions(self, asset: str) -> list[str]:
         """Names of the stored versions, oldest first."""
-        names = self._folders(f"{self._base}/{asset}")
+        names = self._names(f"{self._base}/{asset}", "directory")
         return sorted(name for name in names if not name.startswith("."))
 
     def cache_file(self, name: str) -> Path | None:
@@ -437,15 +440,15 @@ class Store:
                     raise
         return None
 
-    def _folders(self, folder: str) -> list[str]:
-        """Names of the folders in a folder, which may not exist."""
+    def _names(self, folder: str, kind: str) -> list[str]:
+        """Names in a folder, which may not exist, of its `directory` or `file`s."""
         try:
             entries = self._fs.ls(folder, detail=True, refresh=True)
         except _GONE:
             return []
         except OSError as error:
             raise UnreadableError(f"cannot list {folder}: {error}") from error
-        names = (e["name"] for e in entries if e["type"] == "directory")
+        names = (e["name"] for e in entries if e["type"] == kind)
         return [name.rstrip("/").rsplit("/", 1)[-1] for name in names]
 
     def _current_version(self, asset: str) -> str | None:
@@ -559,11 +562,20 @@ class Store:
             for version in self.versions(asset)[:-keep]:
                 if version not in needed:
                     self._remove(asset, version)
+            self._remove_answers(asset)
             if self._is_local:
                 _sweep(Path(self._base) / asset)
         except (OSError, StorageError) as error:
             # Readers have the new version: what is left goes the next time.
             log.warning("%s keeps what it no longer needs: %s", asset, error)
+
+    def _remove_answers(self, asset: str) -> None:
+        """Removes what checks said about versions that are gone."""
+        folder = f"{self._base}/{asset}"
+        known = {f"{version}{CHECKS}" for version in self.versions(asset)}
+        for name in self._names(folder, "file"):
+            if name.endswith(CHECKS) and name not in known:
+                self._fs.rm_file(f"{folder}/{name}")
 
     def _inputs_of_all(self) -> set[str | None]:
         """Versions that any stored artifact was made from.
@@ -572,7 +584,7 @@ class Store:
             UnreadableError: it cannot be told now.
         """
         needed: set[str | None] = set()
-        for asset in self._folders(self._base):
+        for asset in self._names(self._base, "directory"):
             for version in [] if asset.startswith(".") else self.versions(asset):
                 try:
                     inputs = self._manifest(asset, version)["inputs"]

@@ -12,13 +12,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
@@ -29,28 +27,7 @@ from jersey_assets.storage.store import (
     UnreadableError,
     walk_provenance,
 )
-
-
-def write_text(text: str, name: str = "a.txt"):
-    return lambda folder: (folder / name).write_text(text)
-
-
-@pytest.fixture(params=["local", "memory", "s3"])
-def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Store]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    if request.param == "local":
-        yield Store(str(tmp_path / "artifacts"), keep=3)
-        return
-    if request.param == "s3":
-        yield Store(f"{request.getfixturevalue('bucket')}/artifacts", keep=3)
-        return
-    root = f"memory://{uuid.uuid4().hex}"
-    yield Store(root, keep=3)
-    memory = fsspec.filesystem("memory")
-    if memory.exists(root):
-        memory.rm(root, recursive=True)
+from jersey_assets_tests.storage.stores import write_text
 
 
 def test_a_published_artifact_is_read_back_whole(store: Store) -> None:
