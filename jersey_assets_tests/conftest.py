@@ -13,8 +13,7 @@ import fsspec
 import pytest
 from hypothesis import HealthCheck, settings
 
-from jersey_assets.graph.assets import ASSETS
-from jersey_assets.graph.checks import CHECKS
+from jersey_assets.definitions import defs
 from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.storage.owner import DatasetRoot, adopt
@@ -115,7 +114,7 @@ def run_graph(
     """Materializes the whole graph in this process, or what leads to one asset."""
     wanted = dg.AssetSelection.assets(*filter(None, ["rejected_annotations", until]))
     return dg.materialize(
-        [*ASSETS, *CHECKS],
+        [*(defs.assets or ()), *(defs.asset_checks or ())],
         selection=wanted.upstream() if until else None,
         instance=instance,
         resources={

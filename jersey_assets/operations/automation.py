@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from jersey_assets.graph.assets import GPU_TAGS
-from jersey_assets.graph.checks import NEWEST
 from jersey_assets.graph.resources import Artifacts, Dataset, Retraining, whole_number
+from jersey_assets.graph.tags import GPU_TAGS
+from jersey_assets.graph.training import NEWEST
 from jersey_assets.operations import alerts
 from jersey_assets.runs import history as runs
 from jersey_assets.runs.history import ASKED_TAG, READ_TAG, Cursor

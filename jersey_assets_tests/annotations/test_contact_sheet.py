@@ -11,7 +11,7 @@ from PIL import Image
 
 from jersey_assets.annotations.images.contact_sheet import write_contact_sheet
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.annotations.validation import validate
+from jersey_assets.annotations.validate import validate
 
 NONE_KEPT = pd.DataFrame(columns=["file", "line", "image_sha256"])
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

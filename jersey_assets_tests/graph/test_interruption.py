@@ -127,7 +127,7 @@ def test_a_full_disk_in_the_training_ends_in_the_same_weights_after_a_pause(
 ) -> None:
     fail_once(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(saving, "SAVE_EVERY_S", 0.3)
-    monkeypatch.setattr("jersey_assets.graph.assets.RETRY_PAUSE_S", 0)
+    monkeypatch.setattr("jersey_assets.graph.training.RETRY_PAUSE_S", 0)
     with caplog.at_level(logging.INFO):
         result = train(rendered, tmp_path, instance)
     assert result.success

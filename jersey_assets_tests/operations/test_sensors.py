@@ -22,8 +22,8 @@ from dagster._core.test_utils import create_run_for_test
 
 from jersey_assets.annotations.disk.files import fingerprint
 from jersey_assets.definitions import defs
-from jersey_assets.graph.checks import NEWEST
 from jersey_assets.graph.resources import Artifacts, Dataset, Retraining
+from jersey_assets.graph.training import NEWEST
 from jersey_assets.operations.automation import new_annotations, terminated_runs
 from jersey_assets.runs import history
 from jersey_assets.runs.history import ASKED_TAG, READ_TAG

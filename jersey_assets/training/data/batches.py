@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from jersey_assets.text import count
 from jersey_assets.training.data.crops import Crops
+from jersey_assets.training.data.sampling import EpochOrder
 from jersey_assets.training.errors import TrainingError
 from jersey_assets.training.recipe import Recipe
-from jersey_assets.training.data.sampling import EpochOrder
 
 EVALUATION_BATCH = 256
 
