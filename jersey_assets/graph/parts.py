@@ -50,7 +50,7 @@ def check_specs(
 
 
 def answer(asset: str, verdict: Verdict) -> dg.AssetCheckResult:
-    """Turns a verdict into a check's result; anything else would be green in silence."""
+    """Turns a verdict into a check's result; anything else is green in silence."""
     severity = dg.AssetCheckSeverity
     return dg.AssetCheckResult(
         asset_key=asset,

@@ -145,7 +145,7 @@ def test_a_run_that_pauses_before_it_tries_again_ends_when_it_is_told_to(
     (artifacts / "trained_checkpoint").touch()  # a folder is wanted: worth another try
     told = tmp_path / "told"
     program = (
-        "from jersey_assets import assets; assets.RETRY_PAUSE_S = 24 * 3600; "
+        "from jersey_assets.graph import training; training.RETRY_PAUSE_S = 24 * 3600; "
         "from dagster._cli import main; main()"
     )
     command = [sys.executable, "-c", program, "asset", "materialize"]

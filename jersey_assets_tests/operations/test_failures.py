@@ -18,7 +18,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from jersey_assets.graph.resources import Artifacts
 from jersey_assets.operations import alerts
-from jersey_assets.operations.automation import failed_runs, lost_runs
+from jersey_assets.operations.sensors import failed_runs, lost_runs
 from jersey_assets.runs import liveness
 from jersey_assets.runs.liveness import PROCESS_TAG, end_lost_runs, tie
 from jersey_assets.storage.lock import one_at_a_time
