@@ -15,6 +15,7 @@ import dagster as dg
 
 from jersey_assets.graph.parts import Page
 from jersey_assets.graph.resources import Artifacts
+from jersey_assets.runs.dagster_internals import forget_input_version
 from jersey_assets.runs.history import READ_TAG
 from jersey_assets.storage.store import Artifact, Origin
 
@@ -131,5 +132,5 @@ def observe_input(
     """
     tags = {"dagster/data_version": data_version}
     context.instance.report_runless_asset_event(dg.AssetObservation(asset, tags=tags))
-    context.get_step_execution_context().wipe_input_asset_version_info(asset)
+    forget_input_version(context, asset)
     context.instance.add_run_tags(context.run.run_id, {READ_TAG: data_version})

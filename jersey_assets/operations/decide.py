@@ -211,6 +211,6 @@ def _not_yet(
         # A run that was asked for may have published its training before it failed.
         return ""
     new, wanted = seen.rows - (trained_rows or 0), policy.min_new_rows
-    if trained_rows is not None and new < wanted:
+    if wanted and trained_rows is not None and new < wanted:
         return f"{count(new, 'new row')} of the {wanted} that are wanted"
     return ""

@@ -146,13 +146,19 @@ def test_what_was_given_up_passes_again_when_it_is_put_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained_rows", "attempts", "asks"),
-    [(51, 0, False), (50, 0, True), (None, 0, True), (60, 1, True)],
+    ("trained_rows", "wanted", "attempts", "asks"),
+    [
+        (51, 10, 0, False),
+        (50, 10, 0, True),
+        (None, 10, 0, True),
+        (60, 10, 1, True),
+        (61, 0, 0, True),  # fewer rows are a change as well
+    ],
 )
 def test_new_rows_are_counted_from_the_last_training(
-    trained_rows: int | None, attempts: int, asks: bool
+    trained_rows: int | None, wanted: int, attempts: int, asks: bool
 ) -> None:
-    policy, history = Policy(3, 0, min_new_rows=10), ended(1, attempts)
+    policy, history = Policy(3, 0, wanted), ended(1, attempts)
     decided = decide(SEEN, trained_rows, history, NOW, CURSOR, policy)
     if asks:
         assert decided == Ask(CURSOR)
