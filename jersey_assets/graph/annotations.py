@@ -18,6 +18,7 @@ from jersey_assets.graph.parts import (
     table_of,
 )
 from jersey_assets.graph.resources import Artifacts, Dataset
+from jersey_assets.graph.tags import OWNERS
 from jersey_assets.runs.timeouts import OP_HOURS, within
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.store import Artifact
@@ -52,6 +53,7 @@ def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult
             "`rejected_annotations`; the checks say whether there are too many.",
             code_version=code_version("annotations.validate"),
             kinds={"pandera", "parquet"},
+            owners=OWNERS,
         ),
         dg.AssetSpec(
             "rejected_annotations",
@@ -61,6 +63,7 @@ def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult
             "silence: rows read = kept + set aside + merged duplicates.",
             code_version=code_version("annotations.validate"),
             kinds={"parquet"},
+            owners=OWNERS,
         ),
     ]
 )

@@ -113,12 +113,17 @@ class AssetIO:
             metadata={
                 **shown,
                 "path": dg.MetadataValue.path(artifact.location),
+                "dagster/uri": _uri(artifact.location),
                 "version": artifact.version,
                 "bytes": sum(sizes),
                 "unchanged": artifact.manifest["run_id"] != self._context.run.run_id,
             },
             data_version=dg.DataVersion(artifact.digest),
         )
+
+
+def _uri(location: str) -> str:
+    return location if "://" in location else Path(location).absolute().as_uri()
 
 
 def observe_input(

@@ -15,6 +15,7 @@ from jersey_assets.graph.parts import (
     table_of,
 )
 from jersey_assets.graph.resources import Artifacts, Dataset
+from jersey_assets.graph.tags import OWNERS
 from jersey_assets.labels.file import read_classes, read_labels
 from jersey_assets.runs.timeouts import OP_HOURS, within
 from jersey_assets.storage.code_version import code_version
@@ -25,6 +26,7 @@ from jersey_assets.storage.store import Artifact
     deps=["class_mapping", "trained_checkpoint"],
     code_version=code_version("export.onnx_model"),
     kinds={"onnx"},
+    owners=OWNERS,
 )
 @within(OP_HOURS)
 def onnx_model(
@@ -96,7 +98,8 @@ def onnx_checks(artifacts: Artifacts) -> Iterator[dg.AssetCheckResult]:
 @dg.asset(
     deps=["validated_annotations", "class_mapping", "trained_checkpoint", "onnx_model"],
     code_version=code_version("export.parity"),
-    kinds={"onnxruntime", "matplotlib"},
+    kinds={"onnx", "pytorch", "matplotlib"},
+    owners=OWNERS,
 )
 @within(OP_HOURS)
 def parity_report(
@@ -166,6 +169,7 @@ def parity_checks(artifacts: Artifacts) -> Iterator[dg.AssetCheckResult]:
     deps=["validated_annotations", "class_mapping", "onnx_model"],
     code_version=code_version("export.int8"),
     kinds={"onnx"},
+    owners=OWNERS,
 )
 @within(OP_HOURS)
 def int8_model(

@@ -16,6 +16,7 @@ from jersey_assets.graph.parts import (
     table_of,
 )
 from jersey_assets.graph.resources import Artifacts, Dataset
+from jersey_assets.graph.tags import OWNERS
 from jersey_assets.labels.file import read_classes, write_labels
 from jersey_assets.labels.filling import Filling
 from jersey_assets.runs.timeouts import OP_HOURS, within
@@ -28,6 +29,7 @@ from jersey_assets.text import count
     deps=["validated_annotations"],
     code_version=code_version("labels.mapping", "labels.file"),
     kinds={"json"},
+    owners=OWNERS,
 )
 @within(OP_HOURS)
 def class_mapping(
@@ -89,6 +91,7 @@ def class_mapping_checks(artifacts: Artifacts) -> Iterator[dg.AssetCheckResult]:
     deps=["validated_annotations"],
     code_version=code_version("labels.statistics"),
     kinds={"json", "matplotlib"},
+    owners=OWNERS,
 )
 @within(OP_HOURS)
 def dataset_statistics(
@@ -134,7 +137,8 @@ def statistics_page(artifact: Artifact) -> Page:
     deps=["validated_annotations", "class_mapping"],
     config_schema=Settings(Filling),
     code_version=code_version("labels.filling"),
-    kinds={"pillow", "parquet"},
+    kinds={"parquet"},
+    owners=OWNERS,
 )
 @within(OP_HOURS)
 def rendered_crops(

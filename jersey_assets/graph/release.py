@@ -7,6 +7,7 @@ import dagster as dg
 from jersey_assets.graph.asset_io import AssetIO
 from jersey_assets.graph.parts import Page, answer, check_specs
 from jersey_assets.graph.resources import Artifacts, Dataset
+from jersey_assets.graph.tags import OWNERS
 from jersey_assets.runs.timeouts import OP_HOURS, within
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.store import Artifact
@@ -35,7 +36,8 @@ from jersey_assets.text import readable
         },
     ),
     code_version=code_version("release.bundle"),
-    kinds={"onnx", "markdown"},
+    kinds={"onnx"},
+    owners=OWNERS,
 )
 @within(OP_HOURS)
 def released_model(

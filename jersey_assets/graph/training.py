@@ -20,7 +20,7 @@ from jersey_assets.graph.parts import (
     table_of,
 )
 from jersey_assets.graph.resources import Artifacts, Dataset
-from jersey_assets.graph.tags import GPU_POOL, GPU_TAGS
+from jersey_assets.graph.tags import GPU_POOL, GPU_TAGS, OWNERS
 from jersey_assets.labels.file import read_classes
 from jersey_assets.runs.history import last_read
 from jersey_assets.runs.timeouts import OP_HOURS, TRAINING_HOURS, within
@@ -52,7 +52,8 @@ NEWEST = "trained_on_newest_annotations"
     op_tags=GPU_TAGS,
     config_schema=Settings(Recipe),
     code_version=code_version("training.fit"),
-    kinds={"gpu", "pytorch", "lightning"},
+    kinds={"gpu", "pytorch", "pytorchlightning"},
+    owners=OWNERS,
 )
 @within(TRAINING_HOURS)
 def trained_checkpoint(
@@ -202,6 +203,7 @@ def checkpoint_checks(
     op_tags=GPU_TAGS,
     code_version=code_version("training.evaluation"),
     kinds={"pytorch", "matplotlib"},
+    owners=OWNERS,
 )
 @within(OP_HOURS)
 def evaluation_report(

@@ -1,6 +1,7 @@
 """What an asset reads and publishes is what its definition says."""
 
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 
@@ -60,6 +61,8 @@ def test_an_asset_reads_only_what_it_declares(
     }
     (event,) = made.asset_materializations_for_node("reader")
     assert event.metadata["headline"].value == "a"
+    uri = urlsplit(str(event.metadata["dagster/uri"].value))
+    assert (Path(unquote(uri.path)) / "a.txt").read_text() == "a"
     assert event.metadata["unchanged"].value is False
     assert event.tags is not None
     assert event.tags["dagster/data_version"] == published.digest
