@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -78,6 +79,17 @@ def instance() -> Iterator[dg.DagsterInstance]:
     """A real Dagster instance of one test."""
     with dg.instance_for_test() as made:
         yield made
+
+
+@pytest.fixture
+def home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """The instance of a Dagster home with the shipped settings."""
+    shutil.copy(Path(__file__).parents[1] / "dagster.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        yield instance
 
 
 @pytest.fixture(scope="session")

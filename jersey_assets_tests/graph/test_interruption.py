@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +25,6 @@ from jersey_assets_tests.storage.test_lock import hold
 from jersey_assets_tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dg.DagsterInstance]:
-    """The instance of a Dagster home with the shipped settings."""
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    with dg.DagsterInstance.get() as instance:
-        yield instance
 
 
 def trained(artifacts: Path) -> Checkpoint:
