@@ -17,7 +17,7 @@ import dagster as dg
 
 from jersey_assets.annotations.disk.fingerprint import fingerprint
 from jersey_assets.graph.resources import Artifacts, Dataset, Retraining
-from jersey_assets.operations.automation import new_annotations
+from jersey_assets.operations.sensors import new_annotations
 from jersey_assets.storage.manifest import Origin
 from jersey_assets.storage.store import Store
 

@@ -119,7 +119,7 @@ def draw(levels: list[list[str]], found: Arrows) -> Figure:
 
 def main() -> None:
     """Draws, prints and judges."""
-    graph = grimp.build_graph(PACKAGE)
+    graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True)
     levels, found = layers(), arrows(graph)
     height = {part: row for row, parts in enumerate(levels) for part in parts}
     if unknown := {part for pair in found for part in pair} - height.keys():

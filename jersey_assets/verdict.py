@@ -38,7 +38,7 @@ class Verdict:
     """Whether one promise holds.
 
     Attributes:
-        name: the check's name, as declared in `checks.py`.
+        name: the check's name, as its asset declares it in `graph/`.
         passed: whether the promise holds.
         message: what was seen and what was expected, in a sentence or two.
         severity: `error` for a broken promise, `warning` for one worth knowing.

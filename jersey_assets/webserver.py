@@ -30,16 +30,6 @@ from typing import IO
 import uvicorn
 import yaml
 from dagster import DagsterInstance
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._grpc.client import DagsterGrpcClient
-from dagster._grpc.server import wait_for_grpc_server
-from dagster_webserver.app import create_app_from_workspace_process_context
-from dagster_webserver.cli import (
-    DEFAULT_DB_STATEMENT_TIMEOUT,
-    DEFAULT_POOL_MAX_OVERFLOW,
-    DEFAULT_POOL_RECYCLE,
-)
 
 from jersey_assets.materialize import read_run_config
 from jersey_assets.operations.connections import MOST_HEADER_BYTES, LimitedProtocol
@@ -52,6 +42,7 @@ from jersey_assets.operations.guard import (
     Scope,
     Send,
 )
+from jersey_assets.runs.dagster_internals import page_of, wait_for_code_server
 
 FIRST_PAGE = "/asset-groups"
 _DEFINITIONS, _LOCATION = "jersey_assets.definitions", "jersey_assets"
@@ -152,37 +143,16 @@ def _serve(
 ) -> int:
     with ExitStack() as stack:
         instance = stack.enter_context(DagsterInstance.get())
-        instance.optimize_for_webserver(
-            DEFAULT_DB_STATEMENT_TIMEOUT,
-            DEFAULT_POOL_RECYCLE,
-            DEFAULT_POOL_MAX_OVERFLOW,
-        )
         # Not below the Dagster home: the path of a socket has 100 characters at most.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         processes = [stack.enter_context(_code_server(folder / "code"))]
-        loaded = folder / "workspace.yaml"
+        workspace = folder / "workspace.yaml"
         server = {"socket": str(folder / "code"), "location_name": _LOCATION}
-        loaded.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
-        workspace = stack.enter_context(
-            WorkspaceProcessContext(instance, WorkspaceFileTarget(paths=[str(loaded)]))
-        )
-        page = create_app_from_workspace_process_context(
-            workspace, live_data_poll_rate=_POLL_RATE_MS
-        )
-        web = uvicorn.Server(
-            uvicorn.Config(
-                Guard(_opening_on(FIRST_PAGE, page), hosts, password),
-                log_level="warning",
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=2,
-                http=LimitedProtocol,
-                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-                ws_max_size=MOST_BODY_BYTES,
-            )
-        )
+        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+        page = stack.enter_context(page_of(instance, workspace, _POLL_RATE_MS))
+        web = _server(Guard(_opening_on(FIRST_PAGE, page), hosts, password))
         if options.daemon:
-            daemon = ["dagster-daemon", "run", "-w", str(loaded)]
+            daemon = ["dagster-daemon", "run", "-w", str(workspace)]
             daemon += ["--log-level", "warning"]
             processes.append(stack.enter_context(_running(daemon)))
         for process in processes:
@@ -197,6 +167,21 @@ def _serve(
         # A signal that stopped the server was raised again; so it was a process.
         print("webserver: a process beside it ended, so does the page", file=sys.stderr)
         return 1
+
+
+def _server(page: Guard) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            page,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            http=LimitedProtocol,
+            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+            ws_max_size=MOST_BODY_BYTES,
+        )
+    )
 
 
 def _opening_on(first: str, page: Application) -> Application:
@@ -242,8 +227,7 @@ def _code_server(path: Path) -> Iterator[subprocess.Popen[str]]:
     command = ["dagster", "code-server", "start", "-s", str(path), "-m", _DEFINITIONS]
     command += ["--location-name", _LOCATION, "--log-level", "warning"]
     with _running(command) as process:
-        client = DagsterGrpcClient(socket=str(path))
-        wait_for_grpc_server(process, client, command, timeout=0)
+        wait_for_code_server(process, path, command)
         yield process
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,8 +14,7 @@ import fsspec
 import pytest
 from hypothesis import HealthCheck, settings
 
-from jersey_assets.graph.assets import ASSETS
-from jersey_assets.graph.checks import CHECKS
+from jersey_assets.definitions import defs
 from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.storage.owner import DatasetRoot, adopt
@@ -81,6 +81,17 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
+@pytest.fixture
+def home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """The instance of a Dagster home with the shipped settings."""
+    shutil.copy(Path(__file__).parents[1] / "dagster.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of an S3 server in this process."""
@@ -115,7 +126,7 @@ def run_graph(
     """Materializes the whole graph in this process, or what leads to one asset."""
     wanted = dg.AssetSelection.assets(*filter(None, ["rejected_annotations", until]))
     return dg.materialize(
-        [*ASSETS, *CHECKS],
+        [*(defs.assets or ()), *(defs.asset_checks or ())],
         selection=wanted.upstream() if until else None,
         instance=instance,
         resources={

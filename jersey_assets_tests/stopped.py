@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from jersey_assets.graph import assets
+from jersey_assets.definitions import defs
 from jersey_assets.graph.resources import Artifacts, Dataset
 
 RECIPE = {
@@ -31,7 +31,10 @@ def train(
 ) -> dg.ExecuteInProcessResult:
     """Materializes what the training needs, and the training."""
     return dg.materialize(
-        assets.ASSETS[: assets.ASSETS.index(assets.trained_checkpoint) + 1],
+        defs.assets or (),
+        selection=dg.AssetSelection.assets("trained_checkpoint")
+        .upstream()
+        .required_multi_asset_neighbors(),
         instance=instance,
         resources={
             "dataset": Dataset(root=str(data)),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +45,17 @@ def test_rooms_import_only_rooms_before_them_and_no_dagster() -> None:
         check=False,
     )
     assert linted.returncode == 0, linted.stdout
+
+
+def test_no_modules_import_each_other_not_even_inside_functions() -> None:
+    graph = grimp.build_graph(
+        "jersey_assets", cache_dir=None, exclude_type_checking_imports=True
+    )
+    imports = {
+        module: graph.find_modules_directly_imported_by(module)
+        for module in graph.modules
+    }
+    graphlib.TopologicalSorter(imports).prepare()  # raises, and names the circle
 
 
 @pytest.mark.parametrize(

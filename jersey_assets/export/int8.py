@@ -51,6 +51,8 @@ from jersey_assets.text import count
 from jersey_assets.verdict import Verdict
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from jersey_assets.training.data.crops import Crops
 
 CALIBRATION_CROPS = 256
@@ -58,6 +60,16 @@ CALIBRATION_CROPS = 256
 _LOWEST_SQNR_DB = 20.0
 # Share of the evaluation crops that may be lost on balance: one point of top-1.
 _LARGEST_LOSS = 0.01
+
+
+def calibration_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Draws the train rows whose crops calibrate: always the same ones.
+
+    Args:
+        table: the validated table.
+    """
+    train = table[table["split"] == "train"]
+    return train.sample(min(len(train), CALIBRATION_CROPS), random_state=0)
 
 
 def write_int8(model: Path, calibration: Crops, crops: Crops, folder: Path) -> None:

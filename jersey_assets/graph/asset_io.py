@@ -1,7 +1,8 @@
-"""How an asset reads its inputs and publishes what a room made.
+"""How an asset reads its inputs and publishes what was made of them.
 
-Whatever an asset reads through its desk is recorded as the origin of what it
-publishes, so provenance cannot be forgotten.
+Name, code version and allowed inputs come from the asset's definition. What an asset
+reads is recorded as the origin of what it publishes, and it can read only what it
+declares: so the graph that people see is the graph that is stored.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 
 import dagster as dg
 
-from jersey_assets.graph import metadata
+from jersey_assets.graph.parts import Page
 from jersey_assets.graph.resources import Artifacts
+from jersey_assets.runs.dagster_internals import forget_input_version
 from jersey_assets.runs.history import READ_TAG
 from jersey_assets.storage.manifest import Artifact, Origin
 
@@ -21,74 +23,107 @@ from jersey_assets.storage.manifest import Artifact, Origin
 _INHERITED = ("dataset", "dataset_fingerprint", "dataset_rows", "recipe_hash")
 
 
-class Desk:
+class UndeclaredInputError(RuntimeError):
+    """An asset reads what is not among its `deps`."""
+
+
+class AssetIO:
     """One asset's access to the store during one run."""
 
     def __init__(self, context: dg.AssetExecutionContext, artifacts: Artifacts) -> None:
         """Opens the store for the asset that runs in this context."""
         self._context = context
-        self.store = artifacts.store()
+        self._asset = context.assets_def
         self._inputs: list[Artifact] = []
+        self.store = artifacts.store()
 
     def read(self, asset: str) -> Artifact:
         """Reads an input's current version and records it as part of the origin.
 
         Raises:
+            UndeclaredInputError: it is not among the `deps` of the asset that runs.
             StorageError: the input was not materialized yet, or is damaged.
         """
+        declared = [key.to_user_string() for key in self._asset.dependency_keys]
+        if asset not in declared:
+            raise UndeclaredInputError(
+                f"{self._asset.op.name} reads {asset}, which is not among its deps "
+                f"({', '.join(sorted(declared)) or 'none'}): add it there, so that the "
+                "graph shows it and runs it first"
+            )
         artifact = self.store.require(asset)
         self._inputs.append(artifact)
         return artifact
 
     def publish(
         self,
-        asset: str,
-        make: Callable[[Path], None],
+        write: Callable[[Path], None],
+        page: Callable[[Artifact], Page],
         settings: Mapping[str, Any] | None = None,
+        asset: str = "",
         **facts: str,
     ) -> dg.MaterializeResult[Any]:
-        """Stores what `make` writes, as `store_artifact` does, and reports it."""
-        artifact = self.store_artifact(asset, make, settings, **facts)
-        reused = artifact.manifest["run_id"] != self._context.run.run_id
-        return materialized(artifact, reused=reused)
+        """Stores what `write` makes, as `store_artifact` does, and reports it.
+
+        Args:
+            write: as in `store_artifact`.
+            page: what the asset's page shows of an artifact, read from its files, so
+                that a stored artifact and a new one are shown alike.
+            settings: as in `store_artifact`.
+            asset: as in `store_artifact`.
+            facts: as in `store_artifact`.
+        """
+        artifact = self.store_artifact(write, settings, asset, **facts)
+        return self.report(artifact, page(artifact))
 
     def store_artifact(
         self,
-        asset: str,
-        make: Callable[[Path], None],
+        write: Callable[[Path], None],
         settings: Mapping[str, Any] | None = None,
+        asset: str = "",
         **facts: str,
     ) -> Artifact:
-        """Stores what `make` writes, unless the same artifact is there already.
+        """Stores what `write` makes, unless the same artifact is there already.
 
         Args:
-            asset: the asset's name.
-            make: writes the artifact's files into a folder.
+            write: writes the artifact's files into an empty folder.
             settings: what decides the content beside the inputs and the code.
+            asset: the asset's name, where the op that runs makes several.
             facts: provenance for the manifest.
         """
-        versions = self._context.assets_def.code_versions_by_key
-        code_version = str(versions[dg.AssetKey(asset)])
+        key = dg.AssetKey(asset) if asset else self._asset.key
+        code_version = str(self._asset.code_versions_by_key[key])
         origin = Origin(code_version, tuple(self._inputs), settings or {})
         for artifact in self._inputs:
             inherited = {k: v for k, v in artifact.manifest.items() if k in _INHERITED}
             facts = inherited | facts
         facts["run_id"] = self._context.run.run_id
-        return self.store.publish(asset, origin, make, facts)
+        return self.store.publish(key.to_user_string(), origin, write, facts)
+
+    def report(self, artifact: Artifact, shown: Page) -> dg.MaterializeResult[Any]:
+        """Reports an artifact to Dagster; its digest is the data version.
+
+        Args:
+            artifact: what readers will find in the store.
+            shown: what its page shows beside what all pages do.
+        """
+        sizes = [entry["size"] for entry in artifact.manifest["files"].values()]
+        return dg.MaterializeResult(
+            asset_key=artifact.asset,
+            metadata={
+                **shown,
+                "path": dg.MetadataValue.path(artifact.location),
+                "dagster/uri": _uri(artifact.location),
+                "version": artifact.version,
+                "bytes": sum(sizes),
+                "unchanged": artifact.manifest["run_id"] != self._context.run.run_id,
+            },
+            data_version=dg.DataVersion(artifact.digest),
+        )
 
 
-def materialized(artifact: Artifact, *, reused: bool) -> dg.MaterializeResult[Any]:
-    """Reports an artifact to Dagster; its digest is the data version.
-
-    Args:
-        artifact: what readers will find in the store.
-        reused: whether an earlier run made it.
-    """
-    return dg.MaterializeResult(
-        asset_key=artifact.asset,
-        metadata={**metadata.describe(artifact), "unchanged": reused},
-        data_version=dg.DataVersion(artifact.digest),
-    )
+def _uri(location: str) -> str:
+    return location if "://" in location else Path(location).absolute().as_uri()
 
 
 def observe_input(
@@ -102,5 +137,5 @@ def observe_input(
     """
     tags = {"dagster/data_version": data_version}
     context.instance.report_runless_asset_event(dg.AssetObservation(asset, tags=tags))
-    context.get_step_execution_context().wipe_input_asset_version_info(asset)
+    forget_input_version(context, asset)
     context.instance.add_run_tags(context.run.run_id, {READ_TAG: data_version})

@@ -12,16 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._config import (
-    ConfigType,
-    ConfigTypeKind,
-    EvaluationError,
-    PostProcessingError,
-)
-from dagster._config.errors import RuntimeMismatchErrorData
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from jersey_assets.runs.dagster_internals import (
+    ConfigType,
+    ConfigTypeKind,
+    EvaluationError,
+    OwnShape,
+    PostProcessingError,
+    RuntimeMismatchErrorData,
+)
 from jersey_assets.text import readable, shorten
 
 Path = tuple[str, ...]
@@ -40,14 +41,8 @@ _WRONG_TYPE = ("type", "parsing", "from_float")
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
-class Settings(dg.Shape):
+class Settings(OwnShape):
     """A pydantic model's fields as the config of an op; the model judges it as well."""
-
-    def __new__(cls, model: type[BaseModel]) -> Settings:
-        """Makes an own instance: Dagster's shares plain shapes with the same fields."""
-        made: Settings = object.__new__(cls)
-        made._initialized = False
-        return made
 
     def __init__(self, model: type[BaseModel]) -> None:
         """Takes names, types, defaults, descriptions and ranges from a model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,26 @@ class Filling(BaseModel, frozen=True, extra="forbid", strict=True):
         "fewer the rest is drawn, 0 = none",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of what is drawn")
+
+
+def draw_for_train(
+    filling: Filling,
+    table: pd.DataFrame,
+    labels: Iterable[str],
+    report: Callable[[str], None],
+) -> pd.DataFrame:
+    """Draws the crops that train lacks, as `draw_missing` does.
+
+    Args:
+        filling: how many, and the seed.
+        table: the validated table (`split`, `label`).
+        labels: those of the class mapping, all of which train has.
+        report: called with a sentence now and then.
+    """
+    counts = table.loc[table["split"] == "train", "label"].value_counts()
+    return draw_missing(
+        filling, {label: int(counts[label]) for label in labels}, report
+    )
 
 
 def draw_missing(

@@ -13,7 +13,6 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +20,7 @@ import dagster as dg
 
 from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.storage.errors import StorageError
-from jersey_assets.text import count, readable
-
-
-def _counted(one: str, many: str | None = None) -> Callable[[int], str]:
-    return lambda number: count(number, one, many)
-
-
-# Numbers that a summary shows, by asset.
-_HEADLINES: Mapping[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
-    "validated_annotations": (
-        ("rows_kept", _counted("row kept", "rows kept")),
-        ("rows_set_aside", "{:,} set aside".format),
-    ),
-    "rejected_annotations": (("findings_set_aside", _counted("finding")),),
-    "class_mapping": (("num_classes", _counted("class", "classes")),),
-    "dataset_statistics": (("imbalance", "imbalance {:.0f}:1".format),),
-    "rendered_crops": (("crops", _counted("crop drawn", "crops drawn")),),
-    "trained_checkpoint": (
-        ("valid_top1", "valid top-1 {:.1%}".format),
-        ("epochs", _counted("epoch")),
-        ("seconds", "{:.0f} s".format),
-    ),
-    "evaluation_report": (
-        ("top1", "top-1 {:.1%}".format),
-        ("images", _counted("crop")),
-        ("split", "split {}".format),
-    ),
-    "onnx_model": (("megabytes", "{} MB".format),),
-    "parity_report": (("max_abs_error", "largest logit error {:.3g}".format),),
-    "int8_model": (("int8_top1", "top-1 {:.1%}".format),),
-    "released_model": (("release", str),),
-}
+from jersey_assets.text import readable
 
 # How Dagster says that a step is not run.
 _SKIPPED_STEP = re.compile(r"Dependencies for step (\w+) ")
@@ -157,12 +125,8 @@ class _ConsoleHandler(logging.Handler):
     def _summarize(self, word: str, color: str) -> None:
         self._say(f"\n{word} in {time.monotonic() - self._start:.0f} s", color)
         for asset, facts in self._facts.items():
-            shown = ", ".join(
-                form(facts[name])
-                for name, form in _HEADLINES.get(asset, ())
-                if name in facts
-            )
-            if facts.get("unchanged") and "release" not in facts:
+            shown = facts.get("headline", "")
+            if facts.get("unchanged") and "decision" not in facts:
                 shown += " (unchanged)"
             self._say(f"  {asset:<24} {shown}")
         passed = sum(data.passed for _, data in self._checks)

@@ -14,23 +14,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import raise_execution_interrupts
-from dagster._core.events import EngineEventData
-from dagster._core.execution.api import ExecuteRunWithPlanIterable
-from dagster._core.execution.context.system import (
-    PlanExecutionContext,
-    PlanOrchestrationContext,
-)
-from dagster._core.execution.context_creation_job import PlanExecutionContextManager
-from dagster._core.execution.plan.active import ActiveExecution
-from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
-from dagster._core.execution.plan.instance_concurrency_context import (
-    InstanceConcurrencyContext,
-)
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.retries import RetryMode
-from dagster._core.executor.in_process import InProcessExecutor
 
+from jersey_assets.runs.dagster_internals import (
+    ActiveExecution,
+    EngineEventData,
+    ExecuteRunWithPlanIterable,
+    ExecutionPlan,
+    InProcessExecutor,
+    InstanceConcurrencyContext,
+    PlanExecutionContext,
+    PlanExecutionContextManager,
+    PlanOrchestrationContext,
+    RetryMode,
+    free_slots,
+    inner_plan_execution_iterator,
+    raise_execution_interrupts,
+    slot_holders,
+)
 from jersey_assets.runs.liveness import PLACE_TAG
 
 _POLL_S = 0.5
@@ -67,10 +67,9 @@ class _Slots(InstanceConcurrencyContext):
         return False
 
     def _holders(self, pool: str) -> str:
-        info = self._instance.event_log_storage.get_concurrency_info(pool)
         held = [
-            f"{slot.step_key} of run {slot.run_id[:8]}{self._place(slot.run_id)}"
-            for slot in info.claimed_slots
+            f"{step} of run {run_id[:8]}{self._place(run_id)}"
+            for step, run_id in slot_holders(self._instance, pool)
         ]
         return " and ".join(held) or "another run"
 
@@ -136,8 +135,7 @@ def _execute_steps(
             plan = _Plan(*execution_plan)
             yield from inner_plan_execution_iterator(job_context, plan, slots)
         finally:  # also where a step was interrupted between its claim and its start
-            storage = job_context.instance.event_log_storage
-            storage.free_concurrency_slots_for_run(run.run_id)
+            free_slots(job_context.instance, run.run_id)
 
 
 @dg.executor(name="in_process", config_schema={})

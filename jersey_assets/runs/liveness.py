@@ -25,6 +25,7 @@ from typing import TextIO
 import dagster as dg
 
 from jersey_assets.files import sync
+from jersey_assets.runs.dagster_internals import free_slots
 
 PROCESS_TAG = "process_lock"
 PLACE_TAG = "process"
@@ -61,7 +62,7 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
             instance.report_run_canceled(run, message)
         else:
             instance.report_run_failed(run, message)
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        free_slots(instance, run.run_id)
     for name in gone:
         (folder / name).unlink(missing_ok=True)
     return lost

@@ -14,7 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from jersey_assets.graph import assets, checks
+from jersey_assets.graph import export, labels, release, training
 from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.storage.manifest import Origin
 from jersey_assets.storage.store import Store
@@ -22,18 +22,18 @@ from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
 from jersey_assets_tests.conftest import check_results, materialized
 
 CHECKS = {
-    "class_mapping": checks.class_mapping_checks,
-    "trained_checkpoint": checks.checkpoint_checks,
-    "onnx_model": checks.onnx_checks,
-    "parity_report": checks.parity_checks,
-    "int8_model": checks.int8_checks,
+    "class_mapping": labels.class_mapping_checks,
+    "trained_checkpoint": training.checkpoint_checks,
+    "onnx_model": export.onnx_checks,
+    "parity_report": export.parity_checks,
+    "int8_model": export.int8_checks,
 }
 NEXT = {
-    "class_mapping": assets.trained_checkpoint,
-    "trained_checkpoint": assets.onnx_model,
-    "onnx_model": assets.parity_report,
-    "parity_report": assets.released_model,
-    "int8_model": assets.dataset_statistics,
+    "class_mapping": training.trained_checkpoint,
+    "trained_checkpoint": export.onnx_model,
+    "onnx_model": export.parity_report,
+    "parity_report": release.released_model,
+    "int8_model": labels.dataset_statistics,
 }
 
 

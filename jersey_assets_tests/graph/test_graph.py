@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from jersey_assets.definitions import defs
-from jersey_assets.graph import assets, checks
+from jersey_assets.graph import annotations, training
 from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.labels.file import read_classes
 from jersey_assets.reader.session import open_session
@@ -193,7 +193,7 @@ def test_a_run_that_nothing_changed_for_does_nothing_new(
     assert unchanged == [True] * len(ALL_ASSETS)
     (release,) = second.asset_materializations_for_node("released_model")
     said = f"unchanged, {versions['released_model'][0]} has been there"
-    assert str(release.metadata["release"].value).startswith(said)
+    assert str(release.metadata["headline"].value).startswith(said)
     assert str(release.metadata["decision"].value).startswith(said)
 
 
@@ -314,9 +314,9 @@ def test_a_broken_dataset_is_refused_before_anything_is_trained(
 
 def test_whatever_computes_on_the_gpu_is_in_its_pool_and_asks_for_it() -> None:
     nodes = [
-        assets.trained_checkpoint.op,
-        assets.evaluation_report.op,
-        checks.checkpoint_checks.node_def,
+        training.trained_checkpoint.op,
+        training.evaluation_report.op,
+        training.checkpoint_checks.node_def,
     ]
     for node in nodes:
         assert node.pools == {"gpu"}
@@ -343,7 +343,10 @@ def test_a_training_starts_from_weights_beside_the_artifacts(
 
     def train() -> dg.ExecuteInProcessResult:
         return dg.materialize(
-            assets.ASSETS[: assets.ASSETS.index(assets.trained_checkpoint) + 1],
+            defs.assets,
+            selection=dg.AssetSelection.assets("trained_checkpoint")
+            .upstream()
+            .required_multi_asset_neighbors(),
             instance=instance,
             resources={
                 "dataset": Dataset(root=str(rendered)),
@@ -375,7 +378,7 @@ def test_real_conflicts_are_named_and_no_image_is_lost(
     tmp_path: Path, policy: str
 ) -> None:
     result = dg.materialize(
-        assets.ASSETS[:2],
+        [annotations.annotation_files, annotations.annotations],
         resources={
             "dataset": Dataset(
                 root=str(REAL_DATA / "basketball"), conflict_policy=policy

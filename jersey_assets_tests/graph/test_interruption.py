@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +25,6 @@ from jersey_assets_tests.storage.test_lock import hold
 from jersey_assets_tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dg.DagsterInstance]:
-    """The instance of a Dagster home with the shipped settings."""
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    with dg.DagsterInstance.get() as instance:
-        yield instance
 
 
 def trained(artifacts: Path) -> Checkpoint:
@@ -127,7 +114,7 @@ def test_a_full_disk_in_the_training_ends_in_the_same_weights_after_a_pause(
 ) -> None:
     fail_once(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(saving, "SAVE_EVERY_S", 0.3)
-    monkeypatch.setattr("jersey_assets.graph.assets.RETRY_PAUSE_S", 0)
+    monkeypatch.setattr("jersey_assets.graph.training.RETRY_PAUSE_S", 0)
     with caplog.at_level(logging.INFO):
         result = train(rendered, tmp_path, instance)
     assert result.success
@@ -145,7 +132,7 @@ def test_a_run_that_pauses_before_it_tries_again_ends_when_it_is_told_to(
     (artifacts / "trained_checkpoint").touch()  # a folder is wanted: worth another try
     told = tmp_path / "told"
     program = (
-        "from jersey_assets import assets; assets.RETRY_PAUSE_S = 24 * 3600; "
+        "from jersey_assets.graph import training; training.RETRY_PAUSE_S = 24 * 3600; "
         "from dagster._cli import main; main()"
     )
     command = [sys.executable, "-c", program, "asset", "materialize"]

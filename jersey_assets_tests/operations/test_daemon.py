@@ -21,7 +21,7 @@ import yaml
 from dagster._core.scheduler.instigation import TickStatus
 
 from jersey_assets.annotations.disk.fingerprint import fingerprint
-from jersey_assets.graph.checks import NEWEST
+from jersey_assets.graph.training import NEWEST
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.storage.store import Store
 from jersey_assets_tests.conftest import GOOD_RECIPE

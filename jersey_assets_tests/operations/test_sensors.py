@@ -22,10 +22,10 @@ from dagster._core.test_utils import create_run_for_test
 
 from jersey_assets.annotations.disk.fingerprint import fingerprint
 from jersey_assets.definitions import defs
-from jersey_assets.graph.checks import NEWEST
 from jersey_assets.graph.resources import Artifacts, Dataset, Retraining
-from jersey_assets.operations.automation import new_annotations, terminated_runs
-from jersey_assets.runs import history
+from jersey_assets.graph.training import NEWEST
+from jersey_assets.operations import sensors
+from jersey_assets.operations.sensors import new_annotations, terminated_runs
 from jersey_assets.runs.history import ASKED_TAG, READ_TAG
 from jersey_assets_tests.conftest import TINY_RECIPE, hand_over, run_graph
 
@@ -280,9 +280,9 @@ def test_a_failed_run_is_asked_for_again_with_growing_waits_until_it_is_no_use(
         sensor.end(run)
         sensor.quiet("has failed; the next one is due in")
         later = time.time() + wait + 1
-        monkeypatch.setattr(history.time, "time", lambda later=later: later - 10)
+        monkeypatch.setattr(sensors.time, "time", lambda later=later: later - 10)
         sensor.quiet("has failed; the next one is due in", ticks=1)
-        monkeypatch.setattr(history.time, "time", lambda later=later: later)
+        monkeypatch.setattr(sensors.time, "time", lambda later=later: later)
     sensor.end(sensor.tick()[0])
     assert sensor.check() is None
     sensor.quiet("3 runs have failed for these annotations")
@@ -298,7 +298,7 @@ def test_a_clock_that_was_set_back_makes_no_wait_of_years(
     sensor: Sensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sensor.end(sensor.ask())
-    monkeypatch.setattr(history.time, "time", lambda: 1e9)
+    monkeypatch.setattr(sensors.time, "time", lambda: 1e9)
     assert len(sensor.tick()) == 1
 
 

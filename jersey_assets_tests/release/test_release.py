@@ -20,8 +20,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from jersey_assets.annotations.disk.errors import AnnotationError
-from jersey_assets.graph.assets import ASSETS
-from jersey_assets.graph.checks import CHECKS
+from jersey_assets.definitions import defs
 from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.labels.file import read_classes
 from jersey_assets.release import gate
@@ -37,11 +36,14 @@ from jersey_assets.release.releases import (
 )
 from jersey_assets.release.significance import mcnemar, wilson
 from jersey_assets.runs.history import broken_blocking_checks
+from jersey_assets.storage.answers import read_answers, write_answers
 from jersey_assets.storage.errors import StorageError
 from jersey_assets.storage.manifest import Artifact, Origin
+from jersey_assets.storage.retention import CHECKS
 from jersey_assets.storage.store import Store
 from jersey_assets.training.checkpoint import load_checkpoint
 from jersey_assets.training.data.crops import load_crops, normalize
+from jersey_assets.verdict import BLOCKING, Verdict
 from jersey_assets_tests.conftest import (
     GOOD_RECIPE,
     TINY_RECIPE,
@@ -380,31 +382,55 @@ def test_a_candidate_has_to_beat_the_release_before_a_damaged_one(
     assert standing_release(store) is None
 
 
-def test_a_failed_check_of_an_earlier_run_is_not_gone_round(
-    store: Store, rendered: Path, instance: dg.DagsterInstance
+def forget(store: Store, artifact: Artifact) -> None:
+    """As if the checks had not run."""
+    path = Path(store.root) / artifact.asset / f"{artifact.version}{CHECKS}"
+    path.unlink()
+
+
+def fail(store: Store, artifact: Artifact) -> None:
+    """As if one check had failed, in a run that stopped there."""
+    said = [
+        Verdict(name, name != "output_is_logits", "they are probabilities")
+        for name in BLOCKING[artifact.asset]
+    ]
+    write_answers(store, artifact, said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (forget, "has not run on this version"),
+        (fail, "failed: they are probabilities"),
+    ],
+)
+def test_a_check_that_failed_or_did_not_run_is_not_gone_round(
+    store: Store,
+    rendered: Path,
+    instance: dg.DagsterInstance,
+    change: Callable[[Store, Artifact], None],
+    said: str,
 ) -> None:
-    """The model is exported without its checks, and then released alone."""
-
-    def materialize(*selection: str) -> dg.ExecuteInProcessResult:
-        return dg.materialize(
-            [*ASSETS, *CHECKS],
-            selection=dg.AssetSelection.assets(*selection).without_checks()
-            if "released_model" not in selection
-            else selection,
-            instance=instance,
-            resources={
-                "dataset": Dataset(root=str(rendered)),
-                "artifacts": Artifacts(root=store.root),
-            },
-            raise_on_error=False,
-        )
-
-    assert materialize("onnx_model", "parity_report").success
-    alone = materialize("released_model")
+    """The model is released alone, by somebody who did not wait for its checks."""
+    change(store, store.require("onnx_model"))
+    alone = dg.materialize(
+        defs.assets,
+        selection="released_model",
+        instance=instance,
+        resources={
+            "dataset": Dataset(root=str(rendered)),
+            "artifacts": Artifacts(root=store.root),
+        },
+        raise_on_error=False,
+    )
     assert not alone.success
-    (failure,) = alone.get_step_failure_events()
-    said = str(failure.step_failure_data.error)
-    assert "output_is_logits of onnx_model has not run on this version" in said
+    assert f"output_is_logits of onnx_model {said}" in failure(alone)
+
+
+def test_what_a_release_was_held_to_is_noted_beside_it(store: Store) -> None:
+    said = read_answers(store, store.require("released_model"))
+    assert said["better_than_one_answer"].passed
+    assert said["not_worse_than_current"].passed
 
 
 def test_the_bundle_holds_what_is_deployed(store: Store, candidate: Candidate) -> None:

@@ -11,11 +11,13 @@ import pandas as pd
 
 from jersey_assets.annotations.disk.confined import read_file, read_validated
 from jersey_assets.annotations.disk.errors import AnnotationError
+from jersey_assets.annotations.result import Validation
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.crops.decode import ImageError, decode_crop
 from jersey_assets.crops.prepare import resize_crop
 
 MAX_CROPS = 40
+_FILE = "contact_sheet.png"
 _SIDE = 64
 _WIDTH_INCHES = 1.85
 _CAPTION_CHARACTERS = 30
@@ -29,6 +31,28 @@ _UNSHOWABLE = (
     "image.decode",
     "image.too_large",
 )
+
+
+def write_validated(found: Validation, root: Path, rules: Rules, folder: Path) -> None:
+    """Writes the rows that hold, and a picture of all crops with findings.
+
+    Args:
+        found: the dataset, judged.
+        root: the dataset root.
+        rules: limits on bytes and pixels.
+        folder: an existing folder that nobody reads yet.
+    """
+    found.write_validated(folder)
+    findings = pd.concat([found.rejected, found.warnings])
+    sheet = folder / _FILE
+    write_contact_sheet(root, findings, found.validated, rules, sheet)
+
+
+def write_rejected(found: Validation, root: Path, rules: Rules, folder: Path) -> None:
+    """Writes the rows set aside, and a picture of their crops; as `write_validated`."""
+    found.write_rejected(folder)
+    sheet = folder / _FILE
+    write_contact_sheet(root, found.rejected, found.validated, rules, sheet)
 
 
 def write_contact_sheet(

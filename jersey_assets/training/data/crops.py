@@ -109,6 +109,17 @@ def load_crops(
     return _decode(files, labels, names, mapping, image_size)
 
 
+def load_split(
+    root: Path,
+    table: pd.DataFrame,
+    split: str,
+    mapping: Mapping[str, int],
+    image_size: int,
+) -> Crops:
+    """Decodes the crops of one split of the table, as `load_crops` does."""
+    return load_crops(root, table[table["split"] == split], mapping, image_size)
+
+
 def load_drawn(
     table: pd.DataFrame, mapping: Mapping[str, int], image_size: int
 ) -> Crops:

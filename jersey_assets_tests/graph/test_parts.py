@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from jersey_assets.graph.metadata import describe
+from jersey_assets.graph.labels import rendered_page, statistics_page
+from jersey_assets.graph.training import checkpoint_page, evaluation_page
 from jersey_assets.labels.statistics import write_statistics
 from jersey_assets.storage.manifest import Artifact, Origin
 from jersey_assets.storage.store import Store
@@ -88,12 +89,12 @@ def test_pages_of_many_labels_show_their_pictures(count: int, tmp_path: Path) ->
         ORIGIN,
         lambda folder: write_statistics(statistics, rows, folder),
     )
-    for artifact, names in (
-        (trained, {"curves", "augmented", "confusion"}),
-        (evaluated, {"confusion", "per_class", "predictions", "grad_cam"}),
-        (measured, {"classes", "sizes", "metadata"}),
+    drawn = {"confusion", "per_class", "predictions", "grad_cam"}
+    for artifact, page, names in (
+        (trained, checkpoint_page(trained), {"curves", "augmented", "confusion"}),
+        (evaluated, evaluation_page(evaluated), drawn),
+        (measured, statistics_page(measured), {"classes", "sizes", "metadata"}),
     ):
-        page = describe(artifact)
         for name in names:
             assert min(picture(page[name]).size) > 100
             assert artifact.file(f"{name}.png").stat().st_size <= 2_000_000
@@ -128,7 +129,7 @@ def test_a_picture_that_cannot_be_shown_is_named_by_its_path(
         artifact.file("drawn.png").write_bytes(png[:100_000])
     if what == "gone":
         artifact.file("drawn.png").unlink()
-    page = describe(artifact)
+    page = rendered_page(artifact)
     assert isinstance(page["labels"], dg.TableMetadataValue)
     assert page["crops"] == 1
     assert page["drawn"] == dg.MetadataValue.path(f"{artifact.location}/drawn.png")
