@@ -40,10 +40,11 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/dg check defs
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
-	$(BIN)/pytest -m slow --timeout 1800
+	$(BIN)/pytest -m slow --timeout 1800 -n 2 --dist loadfile
 
 test-all: test test-slow
 
