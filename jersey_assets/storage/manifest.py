@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jersey_assets.storage.errors import StorageError
+from jersey_assets.storage.errors import StorageError, reading
+from jersey_assets.storage.roots import Root
 
 MANIFEST = "manifest.json"
 
@@ -125,12 +126,35 @@ def describe_file(path: Path) -> dict[str, Any]:
     return {"sha256": digest, "size": path.stat().st_size}
 
 
-def parse_manifest(content: bytes) -> dict[str, Any]:
-    """Reads a manifest, and checks that its digest is that of its files.
+def stored_versions(root: Root, asset: str) -> list[str]:
+    """Names of an asset's stored versions, oldest first.
 
     Raises:
-        ValueError: it is not one, or was changed; the message says how.
+        UnreadableError: they cannot be listed now.
     """
+    with reading(asset, f"{root.location}/{asset}"):
+        names = root.folders(asset)
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def read_manifest(root: Root, asset: str, version: str) -> Mapping[str, Any]:
+    """Reads a version's manifest, and checks that its digest is that of its files.
+
+    Raises:
+        StorageError: it is missing or damaged.
+    """
+    location = f"{root.location}/{asset}/{version}"
+    with reading(asset, location):
+        content = root.read(f"{asset}/{version}/{MANIFEST}")
+    try:
+        return _parse(content)
+    except ValueError as error:
+        raise StorageError(
+            f"{location}/{MANIFEST} is damaged: {error}; materialize {asset} again"
+        ) from error
+
+
+def _parse(content: bytes) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(content)
     try:
         whole = manifest["digest"] == _digest_of(manifest["files"])

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jersey_assets.storage.errors import GONE, StorageError, unless_damaged
-from jersey_assets.storage.manifest import MANIFEST
+from jersey_assets.storage.errors import StorageError, unless_damaged
+from jersey_assets.storage.manifest import (
+    MANIFEST,
+    read_manifest,
+    stored_versions,
+)
 from jersey_assets.storage.roots import Root
-
-if TYPE_CHECKING:
-    from jersey_assets.storage.store import Store
 
 CHECKS = ".checks.json"
 """Ends the name of the note about a version's checks, which lies beside its folder."""
@@ -34,27 +34,23 @@ def mark_inputs(root: Root, manifest: Mapping[str, Any]) -> None:
         root.touch(mark)
 
 
-def prune(store: Store, asset: str, previous: str | None) -> None:
+def prune(root: Root, asset: str, keep: int, spared: Collection[str | None]) -> None:
     """Removes an asset's versions past the kept ones, and what killed runs left.
 
-    What readers are pointed to stays, however old it is, and so do the version before,
-    to go back to, and what the run itself published.
-
     Args:
-        store: the asset's lock is held.
+        root: holds the artifacts; whoever calls holds the asset's lock.
         asset: the asset's name.
-        previous: what readers were pointed to before.
+        keep: how many of the newest versions stay.
+        spared: versions that stay however old they are.
     """
-    keep = store.keep_releases if asset == "released_model" else store.keep
     try:
-        stored = store.versions(asset)
-        marks = store.opened.files(f"{_MARKS}/{asset}")
-        spared = {store.pointed(asset), previous, *(store.published or {}).values()}
+        stored = stored_versions(root, asset)
+        marks = root.files(f"{_MARKS}/{asset}")
         candidates = (version for version in stored[:-keep] if version not in spared)
-        for version in [v for v in candidates if not _is_input(store, v, marks)]:
-            _remove(store, asset, version)
+        for version in [v for v in candidates if not _is_input(root, v, marks)]:
+            _remove(root, asset, version)
             stored.remove(version)
-        _remove_left(store, asset, stored, marks)
+        _remove_left(root, asset, stored, marks)
     except (OSError, StorageError) as error:
         # Readers have the new version: what is left goes the next time.
         log.warning("%s keeps what it no longer needs: %s", asset, error)
@@ -66,7 +62,7 @@ def _marks_of(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_MARKS}/{asset}/{entry['version']}~{made}"
 
 
-def _is_input(store: Store, version: str, marks: list[str]) -> bool:
+def _is_input(root: Root, version: str, marks: list[str]) -> bool:
     """Whether an artifact that was made from the version is still stored.
 
     Raises:
@@ -77,30 +73,29 @@ def _is_input(store: Store, version: str, marks: list[str]) -> bool:
         if marked == version:
             user, _, used_by = made.partition("~")
             with unless_damaged():
-                store.read_manifest(user, used_by)
+                read_manifest(root, user, used_by)
                 return True
     return False
 
 
-def _remove(store: Store, asset: str, version: str) -> None:
+def _remove(root: Root, asset: str, version: str) -> None:
     """Removes a version, of which no reader sees a part, and its marks on others."""
     marks: list[str] = []
     with unless_damaged():
-        marks.extend(_marks_of(store.read_manifest(asset, version)))
-    store.opened.remove_folder(f"{asset}/{version}", MANIFEST)
+        marks.extend(_marks_of(read_manifest(root, asset, version)))
+    root.remove_folder(f"{asset}/{version}", MANIFEST)
     for mark in marks:
-        with suppress(*GONE):
-            store.opened.remove(mark)
+        root.remove(mark)
 
 
 def _remove_left(
-    store: Store, asset: str, stored: Collection[str], marks: list[str]
+    root: Root, asset: str, stored: Collection[str], marks: list[str]
 ) -> None:
     """Removes notes about, and marks on, versions that are gone, and what is half."""
-    for name in store.opened.files(asset):
+    for name in root.files(asset):
         if name.endswith(CHECKS) and name.removesuffix(CHECKS) not in stored:
-            store.opened.remove(f"{asset}/{name}")
+            root.remove(f"{asset}/{name}")
     for mark in marks:
         if mark.partition("~")[0] not in stored:
-            store.opened.remove(f"{_MARKS}/{asset}/{mark}")
-    store.opened.sweep(asset)
+            root.remove(f"{_MARKS}/{asset}/{mark}")
+    root.sweep(asset)

@@ -51,7 +51,7 @@ class Root(Protocol):
         """Makes an empty file, and its folders."""
 
     def remove(self, path: str) -> None:
-        """Removes a file."""
+        """Removes a file, which may be gone already."""
 
     def folders(self, path: str) -> list[str]:
         """Names of the folders in a folder, which may not exist."""
@@ -141,7 +141,7 @@ class LocalRoot:
 
     def remove(self, path: str) -> None:
         """See `Root`."""
-        (self._path / path).unlink()
+        (self._path / path).unlink(missing_ok=True)
 
     def folders(self, path: str) -> list[str]:
         """See `Root`."""
@@ -236,7 +236,8 @@ class UrlRoot:
 
     def remove(self, path: str) -> None:
         """See `Root`."""
-        self._fs.rm_file(self._at(path))
+        with suppress(*GONE):
+            self._fs.rm_file(self._at(path))
 
     def folders(self, path: str) -> list[str]:
         """See `Root`."""

@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,8 @@ from jersey_assets.storage.manifest import (
     canonical_json,
     describe_file,
     describe_folder,
-    parse_manifest,
+    read_manifest,
+    stored_versions,
 )
 from jersey_assets.storage.retention import mark_inputs, prune
 from jersey_assets.storage.roots import Root, open_root
@@ -80,7 +81,7 @@ class Store:
         Raises:
             StorageError: the manifest is damaged.
         """
-        return self._read_pointed(asset, self.read_manifest)
+        return self._read_pointed(asset, partial(read_manifest, self.opened))
 
     def require(self, asset: str) -> Artifact:
         """Reads the asset's current version.
@@ -101,7 +102,7 @@ class Store:
         Raises:
             StorageError: a file is missing, or not what the manifest says.
         """
-        manifest = self.read_manifest(asset, version)
+        manifest = read_manifest(self.opened, asset, version)
         files, digest = manifest["files"], manifest["digest"]
         location = f"{self.opened.location}/{asset}/{version}"
         with reading(asset, location):
@@ -114,22 +115,6 @@ class Store:
                         f"digest differs; materialize {asset} again"
                     )
         return Artifact(asset, version, folder, location, manifest)
-
-    def read_manifest(self, asset: str, version: str) -> Mapping[str, Any]:
-        """Reads a version's manifest, and checks that its digest is that of its files.
-
-        Raises:
-            StorageError: it is missing or damaged.
-        """
-        location = f"{self.opened.location}/{asset}/{version}"
-        with reading(asset, location):
-            content = self.opened.read(f"{asset}/{version}/{MANIFEST}")
-        try:
-            return parse_manifest(content)
-        except ValueError as error:
-            raise StorageError(
-                f"{location}/{MANIFEST} is damaged: {error}; materialize {asset} again"
-            ) from error
 
     def publish(
         self,
@@ -168,7 +153,7 @@ class Store:
                 previous = self._pointed(asset)
                 self._flip(asset, manifest["version"])
                 self._note(asset, manifest["version"])
-                prune(self, asset, previous)
+                self._prune(asset, {manifest["version"], previous})
                 return self.read(asset, manifest["version"])
 
     def find(self, asset: str, **wanted: str) -> Artifact | None:
@@ -180,7 +165,7 @@ class Store:
         named = wanted.get("version")
         for version in [named] if named else reversed(self.versions(asset)):
             with unless_damaged():
-                manifest = self.read_manifest(asset, version)
+                manifest = read_manifest(self.opened, asset, version)
                 if wanted.items() <= manifest.items():
                     return self.read(asset, version)
         return None
@@ -257,9 +242,7 @@ class Store:
 
     def versions(self, asset: str) -> list[str]:
         """Names of the stored versions, oldest first."""
-        with reading(asset, f"{self.opened.location}/{asset}"):
-            names = self.opened.folders(asset)
-        return sorted(name for name in names if not name.startswith("."))
+        return stored_versions(self.opened, asset)
 
     def cache_file(self, name: str) -> Path | None:
         """Path of a file beside the artifacts that is safe to delete; None off disk."""
@@ -312,6 +295,12 @@ class Store:
         mark_inputs(self.opened, manifest)
         folder = f"{manifest['asset']}/{manifest['version']}"
         self.opened.install(staging, folder, [*manifest["files"], MANIFEST])
+
+    def _prune(self, asset: str, spared: set[str | None]) -> None:
+        """Removes old versions, but those to go back to and this run's own."""
+        keep = self.keep_releases if asset == "released_model" else self.keep
+        spared |= {self._pointed(asset), *(self.published or {}).values()}
+        prune(self.opened, asset, keep, spared)
 
     def _flip(self, asset: str, version: str) -> None:
         self._replace(asset, CURRENT, {"version": version})
