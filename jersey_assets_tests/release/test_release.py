@@ -27,6 +27,7 @@ from jersey_assets.release import gate
 from jersey_assets.release.bundle import Candidate, model_card, write_bundle
 from jersey_assets.release.gate import ReleaseError, check_provenance, judge
 from jersey_assets.release.gate import decision as decision_of
+from jersey_assets.release.publish import publish_or_keep
 from jersey_assets.release.releases import (
     one_release_at_a_time,
     roll_back,
@@ -425,6 +426,28 @@ def test_a_check_that_failed_or_did_not_run_is_not_gone_round(
     )
     assert not alone.success
     assert f"output_is_logits of onnx_model {said}" in failure(alone)
+
+
+def test_a_release_needs_no_dagster(
+    store: Store, candidate: Candidate, rendered: Path
+) -> None:
+    shutil.rmtree(Path(store.root) / "released_model")
+
+    def publish(write: Callable[[Path], None]) -> Artifact:
+        origin = Origin("code", candidate.parts())
+        return store.publish("released_model", origin, write, {"dataset": "data"})
+
+    first = publish_or_keep(candidate, store, rendered, "first", publish)
+    assert first.decision.startswith("published, ")
+    assert first.standing() == store.require("released_model")
+    second = publish_or_keep(candidate, store, rendered, "second", publish)
+    assert second.decision.startswith("unchanged, ")
+    assert second.standing() == first.standing()
+    better, not_worse = second.verdicts
+    unproved = replace(second, verdicts=(replace(better, passed=False), not_worse))
+    for outcome in (unproved, replace(second, release=None)):
+        with pytest.raises(ReleaseError, match="unchanged, "):
+            outcome.standing()
 
 
 def test_what_a_release_was_held_to_is_noted_beside_it(store: Store) -> None:
