@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -64,7 +65,6 @@ def trained_checkpoint(
     stopped goes on where it was, in the next run with the same recipe and data; after
     a fault of the machine (a full disk, a lost GPU) in the same run.
     """
-    from jersey_assets.training.errors import Interrupted, would_fail_again
     from jersey_assets.training.fit_or_resume import (
         TrainingInputs,
         fit_or_resume,
@@ -84,26 +84,34 @@ def trained_checkpoint(
         statistics=io.read("dataset_statistics").json("statistics.json"),
     )
     scratch = io.store.scratch()
-    with one_training(scratch, context.run.run_id):
-        try:
-            return io.publish(
-                partial(fit_or_resume, inputs, scratch, partial(_report, context)),
-                checkpoint_page,
-                inputs.settings,
-                recipe_hash=inputs.recipe_hash,
-            )
-        except Interrupted as interrupted:
-            context.log.warning(str(interrupted))
-            # What Dagster itself raises for the signal, so that the run is canceled.
-            raise dg.DagsterExecutionInterruptedError from interrupted
-        except Exception as error:
-            if would_fail_again(error):
-                raise
-            context.log.warning(
-                f"the training stopped ({error}); it resumes in {RETRY_PAUSE_S} s"
-            )
-            # A retry policy would also start again what a person has terminated.
-            raise dg.RetryRequested(RETRIES, RETRY_PAUSE_S) from error
+    with one_training(scratch, context.run.run_id), _ending_as_dagster_expects(context):
+        return io.publish(
+            partial(fit_or_resume, inputs, scratch, partial(_report, context)),
+            checkpoint_page,
+            inputs.settings,
+            recipe_hash=inputs.recipe_hash,
+        )
+
+
+@contextmanager
+def _ending_as_dagster_expects(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Turns what ended a training early into what Dagster cancels or tries again."""
+    from jersey_assets.training.errors import Interrupted, would_fail_again
+
+    try:
+        yield
+    except Interrupted as interrupted:
+        context.log.warning(str(interrupted))
+        # What Dagster itself raises for the signal, so that the run is canceled.
+        raise dg.DagsterExecutionInterruptedError from interrupted
+    except Exception as error:
+        if would_fail_again(error):
+            raise
+        context.log.warning(
+            f"the training stopped ({error}); it resumes in {RETRY_PAUSE_S} s"
+        )
+        # A retry policy would also start again what a person has terminated.
+        raise dg.RetryRequested(RETRIES, RETRY_PAUSE_S) from error
 
 
 def _report(context: dg.AssetExecutionContext, epoch: "Epoch", epochs: int) -> None:
