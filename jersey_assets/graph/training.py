@@ -62,8 +62,8 @@ def trained_checkpoint(
 
     Trained by the recipe in this op's config, on a GPU where there is one. One
     training at a time in an artifact root; a second one waits. A training that was
-    stopped goes on where it was, in the next run with the same recipe and data; after
-    a fault of the machine (a full disk, a lost GPU) in the same run.
+    stopped resumes in the next run with the same recipe and data; after a fault of
+    the machine (a full disk, a lost GPU) it resumes in the same run.
     """
     from jersey_assets.training.fit_or_resume import (
         TrainingInputs,

@@ -88,7 +88,7 @@ class TrainingInputs:
 def fit_or_resume(
     inputs: TrainingInputs, scratch: Path, report: Report, folder: Path
 ) -> None:
-    """Trains, or goes on where a training of the same inputs was stopped.
+    """Trains, or resumes a training of the same inputs that was stopped.
 
     Args:
         inputs: what it is made from.

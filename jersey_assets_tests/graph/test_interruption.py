@@ -157,7 +157,7 @@ def test_a_run_that_pauses_before_it_tries_again_ends_when_it_is_told_to(
         assert process.wait(PATIENCE_S) != 0
     finally:
         process.kill()
-    assert "goes on where it was, after a pause" in told.read_text()
+    assert "it resumes in 86400 s" in told.read_text()
     (run,) = home.get_runs()
     assert run.status is dg.DagsterRunStatus.FAILURE
     assert home.event_log_storage.get_concurrency_info("gpu").active_slot_count == 0
