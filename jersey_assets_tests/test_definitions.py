@@ -6,12 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from jersey_assets.definitions import defs
-
-ROOT = Path(__file__).parents[1]
-DG = Path(sys.executable).with_name("dg")
 
 OWNERS = """
 import json
