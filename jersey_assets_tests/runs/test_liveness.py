@@ -83,8 +83,9 @@ def test_where_no_daemon_runs_a_run_ends_the_lost_ones(
 
     @dg.asset
     def waits(artifacts: Artifacts) -> None:
-        (Path(instance.root_directory) / "processes" / "gone.lock").touch()
+        # Tagged first: a lock that no run names goes at the next look.
         instance.add_run_tags(lost.run_id, {PROCESS_TAG: "gone.lock"})
+        (Path(instance.root_directory) / "processes" / "gone.lock").touch()
         wait_until(
             lambda: instance.get_run_by_id(lost.run_id).status is STATUS.FAILURE,
             "the end of the lost run",
