@@ -17,7 +17,7 @@ from jersey_assets.rendering.crops import render_crop
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.rendering.errors import RenderError
 from jersey_assets.rendering.faults import render_faults
-from jersey_assets_tests.annotations.conftest import assert_nothing_is_lost, found
+from jersey_assets_tests.annotations.datasets import assert_nothing_is_lost, found
 
 
 @pytest.mark.parametrize("seed", [0, 1])

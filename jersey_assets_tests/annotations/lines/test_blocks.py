@@ -13,7 +13,8 @@ from jersey_assets.annotations.disk.paths import are_plain, image_path
 from jersey_assets.annotations.lines.blocks import BlockDecoder
 from jersey_assets.annotations.lines.jsonl import Fault, parse_line
 from jersey_assets.annotations.rules import Rules
-from jersey_assets_tests.annotations.test_hostile_inputs import JSON_LINES, PATHS
+from jersey_assets_tests.annotations.disk.hostile import PATHS
+from jersey_assets_tests.annotations.lines.hostile import JSON_LINES
 
 RULES = Rules()
 
