@@ -18,7 +18,7 @@ from jersey_assets.rendering.dataset import LABELS
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
-from jersey_assets_tests.export.conftest import PROVENANCE, make_crops
+from jersey_assets_tests.export.models import PROVENANCE, make_crops
 
 slow = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.reader.predictor import Predictor
 from jersey_assets.reader.session import open_session
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets_tests.export.conftest import make_crops, set_property
+from jersey_assets_tests.export.models import make_crops, set_property
 from jersey_assets_tests.installed import NEEDED, link_packages, run_with
 
 

@@ -1,4 +1,4 @@
-"""What a training tells while it runs and after: progress, matrices, the model."""
+"""What a training tells while it runs and after: progress, matrices, speed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision
 
 from jersey_assets.training.callbacks import progress
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.epochs import Epoch
 from jersey_assets.training.evaluation import evaluate
 from jersey_assets.training.module import TrainingModule
-from jersey_assets.training.network.architectures import build_model
-from jersey_assets.training.network.summary import describe_model
-from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.result import Training
-from jersey_assets_tests.training.conftest import quick_fit
+from jersey_assets_tests.training.quick import quick_fit
 
 
 @pytest.fixture(scope="module")
@@ -106,19 +102,3 @@ def test_speed_and_memory_are_measured(observed: Training) -> None:
     assert summary["train_images_per_second"] >= summary["images_per_second"] > 0
     assert summary["peak_memory_mb"] > 100
     assert summary["trainable"] == summary["parameters"]
-
-
-@pytest.mark.parametrize("model", ["jerseynet", "resnet18", "resnet50"])
-def test_layers_add_up_to_the_whole(model: str) -> None:
-    recipe = Recipe.model_validate({"model": model})
-    made = describe_model(build_model(recipe, "0123456").eval(), 64)
-    for column in ("parameters", "flops"):
-        assert sum(row[column] for row in made["layers"]) == made[column]
-    assert made["layers"][-1]["output"] == "7"
-
-
-def test_torchvisions_resnet18_has_its_published_size() -> None:
-    made = describe_model(torchvision.models.resnet18().eval(), 224)
-    assert made["parameters"] == 11_689_512
-    assert made["flops"] / 2 == pytest.approx(1.814e9, rel=1e-3)
-    assert made["megabytes"] == pytest.approx(46.8, abs=0.1)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.network.loss import ClassificationLoss, class_weights
 from jersey_assets.training.recipe import Recipe
-from jersey_assets_tests.training.conftest import quick_fit
+from jersey_assets_tests.training.quick import quick_fit
 
 LOGITS = 3 * torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3])

@@ -9,7 +9,7 @@ from jersey_assets.training.data.batches import make_loaders
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.data.sampling import EpochOrder
 from jersey_assets.training.recipe import Balance, Recipe
-from jersey_assets_tests.training.conftest import quick_fit
+from jersey_assets_tests.training.quick import quick_fit
 
 COUNTS = [900, 90, 10]
 TARGETS = torch.arange(3).repeat_interleave(torch.tensor(COUNTS))

@@ -27,7 +27,7 @@ from jersey_assets.training.network.pretrained import Pretrained, pretrained
 from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.result import Training
-from jersey_assets_tests.training.conftest import SIZE, Hostile, data_of
+from jersey_assets_tests.training.quick import SIZE, Hostile, data_of
 
 KNOBS = {"image_size": SIZE, "batch_size": 32, "learning_rate": 0.002, "threads": 1}
 
