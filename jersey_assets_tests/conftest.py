@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import fsspec
 import pytest
 from hypothesis import HealthCheck, settings
 
-from jersey_assets.definitions import defs
-from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.rendering.dataset import render_dataset
-from jersey_assets.storage.owner import DatasetRoot, adopt
-from jersey_assets.storage.store import Store
+from jersey_assets_tests.whole_graph import GOOD_RECIPE, run_graph
+
+if TYPE_CHECKING:
+    import onnx
+
+    from jersey_assets.training.checkpoint import Checkpoint
 
 # A busy machine takes its time over an example.
 settings.register_profile(
     "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("patient")
-
-REAL_DATA = Path(
-    os.environ.get("JERSEY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
-)
-TINY_RECIPE = {
-    "epochs": 2,
-    "batch_size": 32,
-    "image_size": 32,
-    "learning_rate": 0.002,
-}
-GOOD_RECIPE = TINY_RECIPE | {
-    "epochs": 40,
-    "batch_size": 16,
-    "learning_rate": 0.003,
-    "augmentation": {
-        "rotation": 6.0,
-        "zoom": 0.15,
-        "aspect": 0.05,
-        "shift": 0.06,
-        "shear": 0.1,
-        "perspective": 0.05,
-        "downscale_chance": 0.0,
-        "blur_chance": 0.0,
-        "noise_chance": 0.0,
-        "erasing_chance": 0.0,
-    },
-}
-"""Reads enough of the rendered numbers to be released: so few crops bear little
-augmentation."""
 
 
 @pytest.fixture(scope="session")
@@ -115,50 +87,42 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{name}"
 
 
-def run_graph(
-    data: Path | str,
-    artifacts: Path | str,
-    instance: dg.DagsterInstance,
-    recipe: Mapping[str, Any] = TINY_RECIPE,
-    until: str = "",
-    **dataset: Any,
-) -> dg.ExecuteInProcessResult:
-    """Materializes the whole graph in this process, or what leads to one asset."""
-    wanted = dg.AssetSelection.assets(*filter(None, ["rejected_annotations", until]))
-    return dg.materialize(
-        [*(defs.assets or ()), *(defs.asset_checks or ())],
-        selection=wanted.upstream() if until else None,
-        instance=instance,
-        resources={
-            "dataset": Dataset(root=str(data), **dataset),
-            "artifacts": Artifacts(root=str(artifacts)),
-        },
-        run_config={"ops": {"trained_checkpoint": {"config": dict(recipe)}}}
-        if until in ("", "trained_checkpoint", "evaluation_report")
-        else None,
-        raise_on_error=False,
-    )
+@pytest.fixture(scope="session")
+def small() -> Checkpoint:
+    """A checkpoint of a network that is quick to export."""
+    from jersey_assets_tests.export.models import small_checkpoint
+
+    return small_checkpoint()
 
 
-def hand_over(artifacts: Path | str, data: Path) -> None:
-    """Makes copied artifacts those of a dataset that was copied, too."""
-    adopt(Store(str(artifacts)), DatasetRoot(str(data)))
+@pytest.fixture(scope="session")
+def small_bytes(small: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The small checkpoint's model, as the exporter writes it."""
+    from jersey_assets_tests.export.models import export
+
+    folder = export(small, tmp_path_factory.mktemp("small"))
+    return (folder / "model.onnx").read_bytes()
 
 
-def check_results(
-    result: dg.ExecuteInProcessResult,
-) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-    """The checks that reported in a run, by asset and name."""
-    return {
-        (found.asset_key.to_user_string(), found.check_name): found
-        for found in result.get_asset_check_evaluations()
-    }
+@pytest.fixture
+def proto(small_bytes: bytes) -> onnx.ModelProto:
+    """The small model, to be broken."""
+    import onnx
+
+    return onnx.ModelProto.FromString(small_bytes)
 
 
-def materialized(result: dg.ExecuteInProcessResult) -> set[str]:
-    """The assets that a run materialized."""
-    return {
-        event.asset_key.to_user_string()
-        for event in result.get_asset_materialization_events()
-        if event.asset_key is not None
-    }
+@pytest.fixture(scope="session")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A recipe's network in a checkpoint file that was written and read."""
+    from jersey_assets_tests.export.models import resnet_checkpoint
+
+    return resnet_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model.ckpt")
+
+
+@pytest.fixture(scope="session")
+def resnet_folder(resnet: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That network's model, as the exporter writes it."""
+    from jersey_assets_tests.export.models import export
+
+    return export(resnet, tmp_path_factory.mktemp("resnet"))

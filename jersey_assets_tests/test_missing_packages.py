@@ -22,9 +22,7 @@ from jersey_assets.export.onnx_model import export_onnx
 from jersey_assets.storage.manifest import Origin
 from jersey_assets.storage.store import Store
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
-from jersey_assets_tests.export.conftest import PROVENANCE, resnet
-
-__all__ = ["resnet"]  # a fixture
+from jersey_assets_tests.export.models import PROVENANCE
 
 PROGRAM = "from jersey_assets.cli import main; raise SystemExit(main())"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
-from jersey_assets_tests.annotations.conftest import (
+from jersey_assets_tests.annotations.datasets import (
     Dataset,
     assert_nothing_is_lost,
     found,

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from jersey_assets.crops.decode import ImageError, decode_crop
 from jersey_assets.crops.prepare import resize_crop
-from jersey_assets_tests.annotations.conftest import encoded, noise
+from jersey_assets_tests.annotations.datasets import encoded, noise
 
 
 def pixels(image: Image.Image) -> np.ndarray:

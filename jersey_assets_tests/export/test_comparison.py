@@ -17,8 +17,8 @@ from jersey_assets.export.parity_checks import verdicts
 from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.data.crops import Crops, normalize
-from jersey_assets_tests.export.conftest import make_crops
 from jersey_assets_tests.export.contract.broken.surgery import change
+from jersey_assets_tests.export.models import make_crops
 
 
 def failed(report: dict[str, Any]) -> set[str]:

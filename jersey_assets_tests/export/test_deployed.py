@@ -20,7 +20,7 @@ from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.reader.predictor import Predictor
 from jersey_assets.reader.session import open_session
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets_tests.export.conftest import make_crops, set_property
+from jersey_assets_tests.export.models import make_crops, set_property
 from jersey_assets_tests.installed import NEEDED, link_packages, run_with
 
 
@@ -43,7 +43,10 @@ def command(packages: Path, *arguments: object) -> subprocess.CompletedProcess[s
     [
         (["check-onnx", "model.onnx"], "matplotlib, onnx are not installed here"),
         (["check-onnx", "m.onnx", "--checkpoint", "c"], "torch, torchvision"),
-        (["validate", "data"], "msgspec, pandas, pandera, pyarrow, pydantic are not installed"),
+        (
+            ["validate", "data"],
+            "msgspec, pandas, pandera, pyarrow, pydantic are not installed",
+        ),
         (["releases", "list"], "fsspec is not installed here"),
         (["render", "out"], "matplotlib is not installed here"),
     ],

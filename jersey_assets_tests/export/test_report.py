@@ -18,7 +18,7 @@ from jersey_assets.export.parity import write_parity
 from jersey_assets.export.parity_checks import verdicts
 from jersey_assets.export.report import write_html
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets_tests.export.conftest import make_crops
+from jersey_assets_tests.export.models import make_crops
 
 CROPS = make_crops(40, 32)
 HOSTILE = '<script src="https://example.org/x.js"></script>'

@@ -19,7 +19,7 @@ from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.storage.manifest import Origin
 from jersey_assets.storage.store import Store
 from jersey_assets.training.checkpoint import Checkpoint, load_checkpoint
-from jersey_assets_tests.conftest import check_results, materialized
+from jersey_assets_tests.whole_graph import check_results, materialized
 
 CHECKS = {
     "class_mapping": labels.class_mapping_checks,

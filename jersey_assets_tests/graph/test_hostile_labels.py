@@ -13,7 +13,7 @@ from jersey_assets.labels.file import read_classes
 from jersey_assets.rendering.dataset import LABELS as DRAWN
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.storage.store import Store
-from jersey_assets_tests.conftest import GOOD_RECIPE, run_graph
+from jersey_assets_tests.whole_graph import GOOD_RECIPE, run_graph
 
 LABELS = [
     "<script>alert(1)</script>",

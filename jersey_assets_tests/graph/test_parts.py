@@ -22,7 +22,7 @@ from jersey_assets.storage.store import Store
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.evaluation import evaluate, write_evaluation
 from jersey_assets.training.result import Training
-from jersey_assets_tests.training.conftest import quick_fit
+from jersey_assets_tests.training.quick import quick_fit
 
 ORIGIN = Origin("code", (), {})
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from jersey_assets.rendering.crops import render_crop
 from jersey_assets.rendering.dataset import render_dataset
 from jersey_assets.rendering.errors import RenderError
 from jersey_assets.rendering.faults import render_faults
-from jersey_assets_tests.annotations.conftest import assert_nothing_is_lost, found
+from jersey_assets_tests.annotations.datasets import assert_nothing_is_lost, found
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -30,27 +28,6 @@ def test_each_planted_fault_is_found_where_it_stands_and_nothing_else(
     assert len({fault.reason for fault in planted}) == 20
     assert validation.summary["outcome"] == "quarantine"
     assert_nothing_is_lost(validation)
-
-
-def test_the_command_prints_what_it_planted_and_validate_finds_it(
-    tmp_path: Path,
-) -> None:
-    command = [sys.executable, "-m", "jersey_assets.cli"]
-    out = str(tmp_path / "my faults")
-    drawn = subprocess.run(
-        [*command, "render", out, "--faults"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    *lines, last = drawn.stdout.splitlines()
-    assert last == f"21 faults planted; jersey-assets validate '{out}' finds them"
-    ended = subprocess.run(
-        [*command, "validate", out], check=True, capture_output=True, text=True
-    )
-    told = [line.split(": ")[::2][:2] for line in ended.stdout.splitlines()]
-    for line in lines:
-        assert line.split()[:2] in told
 
 
 def test_a_seed_below_0_leaves_nothing(tmp_path: Path) -> None:

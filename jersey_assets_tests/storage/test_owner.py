@@ -23,7 +23,7 @@ from jersey_assets.storage.owner import (
     refuse_other,
 )
 from jersey_assets.storage.store import Store
-from jersey_assets_tests.conftest import hand_over, materialized, run_graph
+from jersey_assets_tests.whole_graph import hand_over, materialized, run_graph
 
 
 @pytest.fixture

@@ -1,28 +1,16 @@
-"""The store: old or new, never half; damage is seen; killed runs leave nothing."""
+"""The store: an artifact is published whole, read whole, and made once."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-import uuid
-from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jersey_assets.storage.errors import StorageError, UnreadableError
+from jersey_assets.storage.errors import StorageError
 from jersey_assets.storage.manifest import Origin
 from jersey_assets.storage.provenance import walk_provenance
-from jersey_assets.storage.roots import LocalRoot
 from jersey_assets.storage.store import Store
 from jersey_assets_tests.storage.stores import write_text
 
@@ -92,30 +80,6 @@ def test_the_current_version_is_kept_when_the_clock_was_set_back(
     assert store.require("thing").version == published.version
 
 
-def test_an_input_published_again_after_damage_is_the_same_input(
-    tmp_path: Path,
-) -> None:
-    store = Store(str(tmp_path))
-    above = store.publish("above", Origin("1"), write_text("same"))
-    below = store.publish("below", Origin("1", (above,)), write_text("x"))
-    above.file("a.txt").write_text("damaged")
-    mended = store.publish("above", Origin("1"), write_text("same"))
-    walked = [artifact.version for artifact in walk_provenance(store, below)]
-    assert walked == [below.version, mended.version]
-
-
-def test_a_file_changed_together_with_its_entry_is_noticed(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    artifact = store.publish("thing", Origin("1"), write_text("hello"))
-    artifact.file("a.txt").write_text("other")
-    manifest = json.loads((artifact.folder / "manifest.json").read_text())
-    digest = hashlib.sha256(b"other").hexdigest()
-    manifest["files"]["a.txt"]["sha256"] = digest
-    (artifact.folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(StorageError, match="damaged"):
-        store.require("thing")
-
-
 def test_going_back_is_pointing_back(store: Store) -> None:
     first = store.publish("thing", Origin("1"), write_text("one"))
     store.publish("thing", Origin("2"), write_text("two"))
@@ -125,19 +89,6 @@ def test_going_back_is_pointing_back(store: Store) -> None:
         with pytest.raises(StorageError, match="has no version"):
             store.point("thing", unknown)
     assert store.require("thing").version == first.version
-
-
-def test_runs_at_the_same_time_each_keep_to_what_they_published(store: Store) -> None:
-    first, second = (replace(store, published={}) for _ in range(2))
-    made = first.publish("thing", Origin("1"), write_text("one"))
-    assert second.require("thing").digest == made.digest
-    other = second.publish("thing", Origin("2"), write_text("two"))
-    assert first.require("thing").digest == made.digest
-    assert second.require("thing").digest == other.digest
-    assert store.require("thing").digest == other.digest
-    first.publish("thing", Origin("1"), write_text("one"))
-    assert store.require("thing").digest == made.digest
-    assert second.require("thing").digest == other.digest
 
 
 def test_a_failed_make_leaves_the_old_version(store: Store) -> None:
@@ -159,193 +110,6 @@ def test_provenance_is_walked_to_the_first_artifact(store: Store) -> None:
     three = store.publish("three", Origin("1", (one, two)), write_text("3"))
     walked = [artifact.asset for artifact in walk_provenance(store, three)]
     assert sorted(walked) == ["one", "three", "two"]
-
-
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_damage_on_disk_is_refused_and_mended_by_the_next_run(
-    tmp_path: Path, damage: str
-) -> None:
-    store = Store(str(tmp_path))
-    path = store.publish("thing", Origin("1"), write_text("hello")).file("a.txt")
-    if damage == "flip":
-        path.write_text("hellp")
-    elif damage == "cut":
-        path.write_text("hell")
-    else:
-        path.unlink()
-    with pytest.raises(StorageError, match="materialize thing again"):
-        store.require("thing")
-    mended = store.publish("thing", Origin("1"), write_text("hello"))
-    assert mended.file("a.txt").read_text() == "hello"
-
-
-def test_a_damaged_pointer_is_named(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    store.publish("thing", Origin("1"), write_text("x"))
-    (tmp_path / "thing" / "current.json").write_text("{")
-    with pytest.raises(StorageError, match=r"current\.json is damaged"):
-        store.require("thing")
-
-
-def test_a_read_only_root_is_a_clear_error(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    with pytest.raises(StorageError, match="cannot write thing under"):
-        Store(str(blocked)).publish("thing", Origin("1"), write_text("x"))
-
-
-def test_kill_while_writing_leaves_the_old_version(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    store.publish("thing", Origin("1"), write_text("old"))
-    script = (
-        "import os, signal, sys\n"
-        "from jersey_assets.storage.manifest import Origin\n"
-        "from jersey_assets.storage.store import Store\n"
-        "def make(folder):\n"
-        "    (folder / 'a.txt').write_text('new')\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Store(sys.argv[1]).publish('thing', Origin('2'), make)\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
-    assert ended.returncode == -signal.SIGKILL
-    assert store.require("thing").file("a.txt").read_text() == "old"
-    assert len(store.versions("thing")) == 1
-
-
-def test_a_reader_never_sees_a_half_written_pointer(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), keep=100)
-    versions = [
-        store.publish("thing", Origin(str(n)), write_text(str(n))).version
-        for n in range(2)
-    ]
-    script = (
-        "import sys\n"
-        "from jersey_assets.storage.store import Store\n"
-        "store = Store(sys.argv[1])\n"
-        "for _ in range(100):\n"
-        "    for version in sys.argv[2:]:\n"
-        "        store.point('thing', version)\n"
-    )
-    flipping = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path), *versions]
-    )
-    pointer = tmp_path / "thing" / "current.json"
-    seen = set()
-    while flipping.poll() is None:
-        seen.add(json.loads(pointer.read_bytes())["version"])
-    assert flipping.returncode == 0
-    assert seen == set(versions)
-
-
-def test_what_killed_processes_left_goes_and_what_one_still_writes_stays(
-    tmp_path: Path,
-) -> None:
-    store = Store(str(tmp_path), keep=1)
-    store.publish("thing", Origin("1"), write_text("x"))
-    left = [
-        tmp_path / "thing" / ".staging-left",
-        tmp_path / "thing" / ".removed-left",
-        tmp_path / "thing" / ".current.json-left.partial",
-    ]
-    for folder in left[:2]:
-        folder.mkdir()
-        (folder / "half").write_text("half")
-    left[2].write_text("half")
-    in_use: list[Path] = []
-
-    def make(folder: Path) -> None:
-        store.publish("thing", Origin("2"), write_text("y"))
-        in_use.extend(f for f in [folder] if f.exists())
-        write_text("z")(folder)
-
-    store.publish("thing", Origin("3"), make)
-    assert len(in_use) == 1
-    assert sorted(path.name for path in (tmp_path / "thing").iterdir()) == sorted(
-        [*store.versions("thing"), "current.json"]
-    )
-
-
-def test_a_version_that_another_run_is_about_to_point_to_is_not_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(str(tmp_path), keep=1)
-    oldest = store.publish("thing", Origin("0"), write_text("0"))
-    for number in range(1, 4):
-        replace(store, keep=9).publish(
-            "thing", Origin(str(number)), write_text(str(number))
-        )
-    pruning = [
-        threading.Thread(
-            target=store.publish, args=("thing", Origin("new"), write_text("new"))
-        )
-    ]
-    flip = Store._flip
-
-    def other_run_comes_first(self: Store, asset: str, version: str) -> None:
-        if pruning and version == oldest.version:
-            pruning[0].start()
-            time.sleep(0.5)  # it gets as far as the lock lets it
-        flip(self, asset, version)
-
-    monkeypatch.setattr(Store, "_flip", other_run_comes_first)
-    store.publish("thing", Origin("0"), write_text("not made"))
-    pruning[0].join()
-    assert store.require("thing").file("a.txt").read_text() == "new"
-    # The one before stays to go back to.
-    assert oldest.version in store.versions("thing")
-
-
-def test_a_reader_whose_version_goes_while_it_reads_takes_the_next(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quick = replace(store, keep=1)
-    quick.publish("thing", Origin("0"), write_text("0"))
-    for read in (quick.require, quick.manifest):
-        current = Store._current_version
-        passed: list[str | None] = []
-
-        def overtaken(
-            self: Store,
-            asset: str,
-            current: Any = current,
-            passed: list[str | None] = passed,
-        ) -> str | None:
-            version: str | None = current(self, asset)
-            if not passed:
-                passed.append(version)
-                for _ in range(3):
-                    origin = Origin(uuid.uuid4().hex)
-                    quick.publish("thing", origin, write_text(origin.code_version))
-            return version
-
-        with monkeypatch.context() as patched:
-            patched.setattr(Store, "_current_version", overtaken)
-            assert read("thing") is not None
-        assert passed[0] not in quick.versions("thing")
-    # With nothing newer to read, what is missing is told.
-    version = quick.require("thing").version
-    quick.opened.remove_folder(f"thing/{version}", "manifest.json")
-    with pytest.raises(StorageError, match="incomplete"):
-        quick.require("thing")
-
-
-def test_a_disk_that_does_not_answer_is_no_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(str(tmp_path))
-    made = store.publish(
-        "thing", Origin("code"), lambda folder: (folder / "a.txt").write_text("a")
-    )
-
-    def fail(*_: object) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(LocalRoot, "read", fail)
-        for read in (store.intact, store.find):
-            with pytest.raises(UnreadableError, match="Input/output error"):
-                read("thing")
-    assert store.intact("thing") == made
 
 
 def test_copies_that_nobody_reads_any_more_are_removed(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,24 +15,13 @@ from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
 from jersey_assets.labels.mapping import class_mapping
 from jersey_assets.training.data.crops import Crops, load_crops
-from jersey_assets.training.data.training_data import TrainingData
 from jersey_assets.training.fit import fit
+from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.result import Training
-
-SIZE = 32
-MEAN, STD = (0.45, 0.43, 0.42), (0.25, 0.24, 0.24)
-
-
-class Hostile:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.target),)
+from jersey_assets_tests.training.quick import SIZE, data_of, quick_fit
+from jersey_assets_tests.training.resuming import BATCHES, KNOBS
 
 
 @pytest.fixture(scope="session")
@@ -55,21 +47,52 @@ def valid(rendered: Path, table: pd.DataFrame) -> Crops:
     return load_crops(rendered, rows, class_mapping(table), SIZE)
 
 
-def data_of(labels: list[str], train: Crops, valid: Crops) -> TrainingData:
-    return TrainingData(tuple(labels), train, valid, MEAN, STD)
-
-
-def quick_fit(
-    labels: list[str], train: Crops, valid: Crops, **knobs: object
-) -> Training:
-    """A real training of seconds."""
-    recipe = Recipe.model_validate(
-        {"image_size": SIZE, "epochs": 2, "batch_size": 32, "threads": 1} | knobs
-    )
-    return fit(Plan(recipe, data_of(labels, train, valid)), lambda *_: None)
-
-
 @pytest.fixture(scope="session")
 def training(labels: list[str], train: Crops, valid: Crops) -> Training:
     """Two epochs by the default recipe's other knobs."""
     return quick_fit(labels, train, valid)
+
+
+@pytest.fixture(scope="module")
+def few(train: Crops) -> Crops:
+    count = 8 * BATCHES + 3
+    return Crops(train.images[:count], train.targets[:count], train.names[:count])
+
+
+@pytest.fixture
+def run(labels: list[str], few: Crops, valid: Crops) -> Callable[..., Training]:
+    def run(scratch: Path | None = None, data: Crops = few, **knobs: Any) -> Training:
+        recipe = Recipe.model_validate(KNOBS | knobs)
+        plan = Plan(recipe, data_of(labels, data, valid))
+        return fit(plan, lambda *_: None, scratch)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(labels: list[str], few: Crops, valid: Crops) -> Training:
+    """A training that nothing interrupts."""
+    recipe = Recipe.model_validate(KNOBS)
+    return fit(Plan(recipe, data_of(labels, few, valid)), lambda *_: None)
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sends this process a real signal within a step."""
+
+    def arrange(
+        epoch: int, batch: int, step: str = "training", number: int = signal.SIGTERM
+    ) -> None:
+        name = f"{step}_step"
+        original = getattr(TrainingModule, name)
+        sent: list[bool] = []
+
+        def interrupting(module: TrainingModule, data: Any, index: int) -> Any:
+            if (module.current_epoch, index) == (epoch, batch) and not sent:
+                sent.append(True)
+                os.kill(os.getpid(), number)
+            return original(module, data, index)
+
+        monkeypatch.setattr(TrainingModule, name, interrupting)
+
+    return arrange

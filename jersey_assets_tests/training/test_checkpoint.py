@@ -11,7 +11,7 @@ import torch
 
 from jersey_assets.training.checkpoint import CheckpointError, load_checkpoint
 from jersey_assets.training.result import Training
-from jersey_assets_tests.training.conftest import Hostile
+from jersey_assets_tests.training.quick import Hostile
 
 
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(

@@ -21,7 +21,7 @@ from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Augmentation, Recipe
 from jersey_assets.training.result import Training
-from jersey_assets_tests.training.conftest import MEAN, SIZE, STD, data_of, quick_fit
+from jersey_assets_tests.training.quick import MEAN, SIZE, STD, data_of, quick_fit
 
 
 def test_the_checkpoints_weights_give_the_accuracy_it_is_named_for(

@@ -33,7 +33,7 @@ from jersey_assets.training.fit_or_resume import (
 )
 from jersey_assets.training.network.pretrained import Pretrained
 from jersey_assets.training.recipe import Recipe
-from jersey_assets_tests.training.conftest import MEAN, SIZE, STD
+from jersey_assets_tests.training.quick import MEAN, SIZE, STD
 
 KNOBS = {"image_size": SIZE, "epochs": 3, "batch_size": 32, "threads": 1}
 

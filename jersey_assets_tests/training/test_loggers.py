@@ -14,7 +14,7 @@ from jersey_assets.training.fit import fit
 from jersey_assets.training.plan import Plan
 from jersey_assets.training.recipe import Recipe
 from jersey_assets.training.result import Training
-from jersey_assets_tests.training.conftest import SIZE, data_of
+from jersey_assets_tests.training.quick import SIZE, data_of
 
 SCALARS = {"train_loss", "train_top1", "valid_loss", "valid_top1", "valid_top5"}
 

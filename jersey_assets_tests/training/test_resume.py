@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from jersey_assets.training import resume
 from jersey_assets.training.augment.augmentation import augment
 from jersey_assets.training.checkpoint import load_checkpoint
 from jersey_assets.training.checks import verdicts
@@ -26,94 +19,12 @@ from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.epochs import Epoch, kept
 from jersey_assets.training.errors import Interrupted
 from jersey_assets.training.evaluation import evaluate
-from jersey_assets.training.fit import fit
 from jersey_assets.training.module import TrainingModule
-from jersey_assets.training.plan import Plan
-from jersey_assets.training.recipe import Augmentation, Recipe
+from jersey_assets.training.recipe import Augmentation
 from jersey_assets.training.record import Record, ThreadChoice
 from jersey_assets.training.result import Training
 from jersey_assets.training.resume import ResumeFolder, State, remove_finished
-from jersey_assets_tests.training.conftest import SIZE, data_of
-from jersey_assets_tests.training.killed import MOMENTS, tiny_fit
-
-BATCHES, EPOCHS = 5, 3
-# 5 batches, 2 per optimizer step: steps after batches 1, 3 and the last.
-KNOBS = {
-    "image_size": SIZE,
-    "epochs": EPOCHS,
-    "batch_size": 8,
-    "accumulate": 2,
-    "learning_rate": 0.003,
-    "threads": 1,
-}
-
-
-@pytest.fixture(scope="module")
-def few(train: Crops) -> Crops:
-    count = 8 * BATCHES + 3
-    return Crops(train.images[:count], train.targets[:count], train.names[:count])
-
-
-@pytest.fixture
-def run(labels: list[str], few: Crops, valid: Crops) -> Callable[..., Training]:
-    def run(scratch: Path | None = None, data: Crops = few, **knobs: Any) -> Training:
-        recipe = Recipe.model_validate(KNOBS | knobs)
-        plan = Plan(recipe, data_of(labels, data, valid))
-        return fit(plan, lambda *_: None, scratch)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def whole(labels: list[str], few: Crops, valid: Crops) -> Training:
-    """A training that nothing interrupts."""
-    recipe = Recipe.model_validate(KNOBS)
-    return fit(Plan(recipe, data_of(labels, few, valid)), lambda *_: None)
-
-
-@pytest.fixture
-def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sends this process a real signal within a step."""
-
-    def arrange(
-        epoch: int, batch: int, step: str = "training", number: int = signal.SIGTERM
-    ) -> None:
-        name = f"{step}_step"
-        original = getattr(TrainingModule, name)
-        sent: list[bool] = []
-
-        def interrupting(module: TrainingModule, data: Any, index: int) -> Any:
-            if (module.current_epoch, index) == (epoch, batch) and not sent:
-                sent.append(True)
-                os.kill(os.getpid(), number)
-            return original(module, data, index)
-
-        monkeypatch.setattr(TrainingModule, name, interrupting)
-
-    return arrange
-
-
-def assert_same(one: Training, other: Training) -> None:
-    """Weights to the bit, and everything else but the clock."""
-    assert one.others.keys() == other.others.keys()
-    pairs = [(one.checkpoint, other.checkpoint)]
-    pairs += [(one.others[name], other.others[name]) for name in one.others]
-    for a, b in pairs:
-        for kind in ("state_dict", "raw_state_dict"):
-            weights, others = getattr(a, kind), getattr(b, kind)
-            assert weights.keys() == others.keys()
-            for name, value in weights.items():
-                assert torch.equal(value, others[name]), name
-        bare = {"state_dict": {}, "raw_state_dict": {}, "sha256": ""}
-        assert replace(a, **bare) == replace(b, **bare)
-    columns = [name for name in one.history if name != "seconds"]
-    assert one.history[columns].equals(other.history[columns])
-    measured = ("seconds", "images_per_second", "train_images_per_second")
-    clocks = dict.fromkeys([*measured, "peak_memory_mb"], 0)
-    assert one.summary | clocks == other.summary | clocks
-    assert one.confusions.keys() == other.confusions.keys()
-    for epoch, counts in one.confusions.items():
-        assert (counts == other.confusions[epoch]).all()
+from jersey_assets_tests.training.resuming import BATCHES, EPOCHS, assert_same
 
 
 @pytest.mark.parametrize(
@@ -265,112 +176,3 @@ def test_the_kept_epochs_are_files_with_the_weights_they_are_named_for(
         seen = evaluate(checkpoint, "valid", valid)
         assert seen.top1 == pytest.approx(entry["valid_top1"])
         assert seen.loss == pytest.approx(entry["valid_loss"], rel=1e-4)
-
-
-@pytest.fixture
-def interrupted(run, interrupt_at, tmp_path: Path) -> Path:
-    """The resume folder of a training that was interrupted in its second epoch."""
-    interrupt_at(1, 1)
-    with pytest.raises(Interrupted):
-        run(tmp_path)
-    (folder,) = tmp_path.iterdir()
-    return folder
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def flip_a_bit(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("resume_*.ckpt", cut),
-        ("resume_*.ckpt", flip_a_bit),
-        ("epoch_*.ckpt", Path.unlink),
-        ("state.json", cut),
-        ("state.json", flip_a_bit),
-    ],
-)
-def test_damaged_work_is_not_resumed_and_the_log_says_so(
-    interrupted: Path, run, whole: Training, caplog, name: str, damage
-) -> None:
-    (path,) = interrupted.glob(name)
-    damage(path)
-    with caplog.at_level(logging.INFO):
-        again = run(interrupted.parent)
-    assert "resuming" not in caplog.text
-    assert_same(again, whole)
-    assert "starting afresh" in caplog.text
-
-
-@pytest.mark.parametrize("change", ["recipe", "label", "pixel", "code"])
-def test_work_of_another_training_is_not_resumed(
-    interrupted: Path, run, few: Crops, caplog, monkeypatch, change: str
-) -> None:
-    data, knobs = few, {}
-    if change == "recipe":
-        knobs = {"learning_rate": 0.002}
-    elif change == "label":
-        targets = few.targets.clone()
-        targets[0] = (targets[0] + 1) % 3
-        data = replace(few, targets=targets)
-    elif change == "pixel":
-        images = few.images.clone()
-        images[0, 0, 0, 0] ^= 1
-        data = replace(few, images=images)
-    else:
-        monkeypatch.setattr(resume, "code_version", lambda module: "other")
-    with caplog.at_level(logging.INFO):
-        run(interrupted.parent, data, epochs=KNOBS["epochs"], **knobs)
-    reason = {"recipe": "recipe", "code": "code"}.get(change, "data")
-    assert f"is of other {reason}" in caplog.text
-    assert "resuming" not in caplog.text
-
-
-def test_work_that_was_moved_under_another_key_is_refused(
-    interrupted: Path, run, caplog
-) -> None:
-    other = interrupted.parent / "other"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resume, "code_version", lambda module: "other")
-        run(other)
-    (target,) = other.iterdir()
-    shutil.rmtree(target)
-    shutil.copytree(interrupted, target)
-    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO):
-        patch.setattr(resume, "code_version", lambda module: "other")
-        run(other)
-    assert "starting afresh" in caplog.text
-    assert "other code" in caplog.text
-
-
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Trainings that were killed while they saved, by the moment."""
-    scratches, processes = {}, []
-    for moment in MOMENTS:
-        scratches[moment] = tmp_path_factory.mktemp("killed")
-        module = "jersey_assets_tests.training.killed"
-        command = [sys.executable, "-m", module, str(scratches[moment]), moment]
-        processes.append(subprocess.Popen(command))
-    assert [process.wait() for process in processes] == [-signal.SIGKILL] * 3
-    return scratches
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_kill_in_the_middle_of_a_save_leaves_work_to_resume(
-    killed: dict[str, Path], moment: str, caplog
-) -> None:
-    (folder,) = killed[moment].iterdir()
-    step = json.loads((folder / "state.json").read_text())["state"]["step"]
-    assert step == (5 if moment == "before the clean-up" else 4)
-    with caplog.at_level(logging.INFO):
-        resumed = tiny_fit(killed[moment])
-    assert f"resuming at epoch 2, step {step}" in caplog.text
-    assert_same(resumed, tiny_fit(None))

@@ -14,7 +14,6 @@ from onnx import ModelProto, helper, numpy_helper
 
 from jersey_assets.export.file_metadata import describe, to_properties
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets_tests.export.conftest import PROVENANCE, set_property
 from jersey_assets_tests.export.contract.broken.surgery import (
     after_logits,
     constant,
@@ -22,6 +21,7 @@ from jersey_assets_tests.export.contract.broken.surgery import (
     set_shape,
     tensor,
 )
+from jersey_assets_tests.export.models import PROVENANCE, set_property
 
 GOOD: dict[str, Callable[[ModelProto, Checkpoint], ModelProto]] = {}
 

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from jersey_assets_tests.export.conftest import set_property
 from jersey_assets_tests.export.contract.broken.surgery import (
     BATCH,
     GRAPH,
@@ -22,6 +21,7 @@ from jersey_assets_tests.export.contract.broken.surgery import (
     set_shape,
     tensor,
 )
+from jersey_assets_tests.export.models import set_property
 
 REST = (LOGITS, BATCH, WEIGHTS, MAPPING)
 OUTSIDE = "lies outside the file"

@@ -11,7 +11,6 @@ import torch
 from onnx import numpy_helper
 
 from jersey_assets.export.onnx_model import export_onnx
-from jersey_assets_tests.export.conftest import PROVENANCE, set_property
 from jersey_assets_tests.export.contract.broken.surgery import (
     BATCH,
     GRAPH,
@@ -27,6 +26,7 @@ from jersey_assets_tests.export.contract.broken.surgery import (
     set_shape,
     tensor,
 )
+from jersey_assets_tests.export.models import PROVENANCE, set_property
 
 REST = (GRAPH, LOGITS, BATCH, MAPPING)
 AWAY = "from the checkpoint's averaged weights"
