@@ -10,9 +10,8 @@ from jersey_assets.annotations.checks import verdicts
 from jersey_assets.annotations.result import Validation, read_validation
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
-from jersey_assets.graph.resources import Dataset
 from jersey_assets.verdict import Verdict
-from jersey_assets_tests.annotations.conftest import row
+from jersey_assets_tests.annotations.conftest import Dataset, row
 
 NAMES = [
     "rejected_rows_within_budget",
