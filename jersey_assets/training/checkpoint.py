@@ -18,7 +18,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from jersey_assets.files import read_regular, space_told
+from jersey_assets.files import explain_write_failure, read_regular
 from jersey_assets.text import count
 from jersey_assets.training.data.crops import three_channels
 from jersey_assets.training.network.architectures import build_model
@@ -106,7 +106,7 @@ class Checkpoint:
             "valid_top1": self.valid_top1,
             "valid_loss": self.valid_loss,
         }
-        with space_told(path):
+        with explain_write_failure(path):
             torch.save(content, path)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from jersey_assets.files import replace_file, space_told, sync
+from jersey_assets.files import explain_write_failure, replace_file, sync
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.plan import Plan
@@ -100,7 +100,7 @@ class ResumeFolder:
         for name, write in files.items():
             path = self.path / name
             if name not in known:
-                with space_told(path):
+                with explain_write_failure(path):
                     write(path)
                 sync(path)
             digests[name] = known.get(name) or _digest(path)

@@ -172,7 +172,7 @@ def test_annotations_that_keep_changing_are_waited_for(
 
 
 def test_annotations_already_trained_on_are_not_asked_for(trained: Sensor) -> None:
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
 
 
 def test_an_added_changed_or_removed_file_is_asked_for(
@@ -240,7 +240,7 @@ def test_going_back_to_annotations_trained_on_before_is_asked_for_again(
     second = trained.ask()
     trained.end(second)
     file.write_bytes(first)
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
     file.write_bytes(b"".join(first.splitlines(keepends=True)[:-10]))
     again = trained.ask()
     assert again.tags["dagster/run_key"] != second.tags["dagster/run_key"]
@@ -255,7 +255,7 @@ def test_what_the_run_that_trained_says_counts_more_than_the_manifest(
     file.write_text(file.read_text().replace("\n", "\n\n", 1))
     trained.end(trained.ask())
     run = trained.instance.get_run_by_id(trained.train())
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
     assert run is not None
     trained.instance.report_run_failed(run)  # after its training
     trained.settings = {"first_wait_s": 0}
@@ -266,7 +266,7 @@ def test_a_rollback_of_the_release_stays(trained: Sensor) -> None:
     released = trained.artifacts / "released_model"
     released.mkdir()
     (released / "current.json").write_text(json.dumps({"version": "an-older-one"}))
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
 
 
 def test_a_failed_run_is_asked_for_again_with_growing_waits_until_it_is_no_use(
@@ -375,7 +375,7 @@ def test_another_dataset_is_a_reason_and_not_trained_over(
     trained.quiet("is another one", ticks=3)
     assert f"jersey-assets adopt {tmp_path / 'moved'}" in trained.says
     hand_over(trained.artifacts, tmp_path / "moved")
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
 
 
 def test_the_artifact_roots_own_dataset_is_watched_where_none_is_set(
@@ -385,7 +385,7 @@ def test_the_artifact_roots_own_dataset_is_watched_where_none_is_set(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("JERSEY_DATA_ROOT", raising=False)
     trained.data = ""
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
     (file.parent / "more.jsonl").write_text("")
     assert trained.ask()
 
@@ -428,7 +428,7 @@ def test_fewer_new_rows_than_wanted_are_waited_for(trained: Sensor, file: Path) 
     trained.quiet("the same")
     with file.open("a") as more:
         more.write(2 * line)
-    trained.quiet("2 new rows of the 3 that are wanted")
+    trained.quiet("2 new rows; waiting for 3")
     with file.open("a") as more:
         more.write(line)
     # The run publishes its training and fails after that: no row is new any more.
@@ -460,7 +460,7 @@ def test_runs_use_the_config_that_the_operator_named(
     with pytest.raises(ValueError, match=r"JERSEY_RETRAIN_CONFIG.*preset\.yaml"):
         sensor.tick()
     preset.write_text("- a list")
-    with pytest.raises(ValueError, match="no run config"):
+    with pytest.raises(ValueError, match="does not hold run config"):
         sensor.tick()
     preset.write_text("ops: {trained_checkpoint: {config: {epochs: 3}}}")
     (run,) = sensor.tick()
