@@ -106,7 +106,7 @@ def refused(*files: Path) -> list[str]:
         ("loggers: {consol: {}}", 1, "did you mean `console`?"),
         ("execution: {config: {multiprocess: {}}}", 1, "`multiprocess` is not known"),
         ("ops: {}\nops: {}", 2, "`ops` is set for the second time"),
-        ("a: [1\nb: 2", 2, "this is no YAML"),
+        ("a: [1\nb: 2", 2, "this is not YAML"),
         ("- 1", 1, "run config has sections"),
         ("ops:", 1, "`ops` is empty; it must hold settings"),
     ],

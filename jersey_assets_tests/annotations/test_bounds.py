@@ -13,9 +13,8 @@ import pytest
 from jersey_assets.annotations.disk.listing import MAX_DEPTH
 from jersey_assets.annotations.disk.paths import MAX_BYTES
 from jersey_assets.annotations.disk.watch import Watch
-from jersey_assets.graph.resources import Dataset
 from jersey_assets.labels.statistics import _metadata_distributions
-from jersey_assets_tests.annotations.conftest import TRAIN_ROWS, found, row
+from jersey_assets_tests.annotations.conftest import TRAIN_ROWS, Dataset, found, row
 
 MANY = 120
 MEGABYTE = "x" * 1_000_000

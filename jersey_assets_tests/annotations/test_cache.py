@@ -16,8 +16,7 @@ from jersey_assets.annotations.images import measure_pool
 from jersey_assets.annotations.images.measure import Limits
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
-from jersey_assets.graph.resources import Dataset
-from jersey_assets_tests.annotations.conftest import noise
+from jersey_assets_tests.annotations.conftest import Dataset, noise
 
 NOW = time.time
 LIMITS = Limits(Rules().max_image_bytes, Rules().max_pixels)

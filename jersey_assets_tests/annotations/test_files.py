@@ -24,9 +24,9 @@ from jersey_assets.annotations.disk.listing import (
 from jersey_assets.annotations.disk.watch import Watch
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
-from jersey_assets.graph.resources import Dataset
 from jersey_assets_tests.annotations.conftest import (
     TRAIN_ROWS,
+    Dataset,
     assert_nothing_is_lost,
     found,
     row,

@@ -23,11 +23,11 @@ from PIL import Image
 
 from jersey_assets.annotations.checks import verdicts
 from jersey_assets.annotations.rules import Rules
-from jersey_assets.graph.resources import Dataset
 from jersey_assets_tests.annotations.conftest import (
     TEST_ROWS,
     TRAIN_ROWS,
     VALID_ROWS,
+    Dataset,
     assert_nothing_is_lost,
     encoded,
     found,

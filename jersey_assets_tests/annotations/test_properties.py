@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
-from jersey_assets.graph.resources import Dataset
 from jersey_assets_tests.annotations.conftest import (
+    Dataset,
     assert_nothing_is_lost,
     found,
     good_rows,

@@ -13,7 +13,7 @@ from jersey_assets.annotations.disk import watch as watching
 from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.annotations.disk.fingerprint import fingerprint
 from jersey_assets.annotations.disk.watch import NotSeenError, Seen, Watch
-from jersey_assets.graph.resources import Dataset
+from jersey_assets_tests.annotations.conftest import Dataset
 from jersey_assets_tests.waiting import wait_until
 
 TRAIN = "train/annotations.jsonl"
