@@ -40,7 +40,7 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/dg check defs
+	VIRTUAL_ENV="$$PWD/.venv" $(BIN)/dg check defs
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(READY)

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
 
 from jersey_assets.definitions import defs
-
-ROOT = Path(__file__).parents[1]
-DG = Path(sys.executable).with_name("dg")
 
 OWNERS = """
 import json
@@ -39,18 +32,3 @@ def test_all_assets_have_the_owners_that_are_set() -> None:
     )
     owners = json.loads(printed.splitlines()[-1])
     assert owners == [["team:vision", "ann@example.com"]] * 11
-
-
-@pytest.mark.skipif(not DG.exists(), reason="dagster-dg-cli is not installed")
-def test_dagsters_own_look_finds_the_definitions_whole(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    checked = subprocess.run(
-        [DG, "check", "defs"],
-        cwd=ROOT,
-        env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "All definitions loaded successfully" in checked.stdout + checked.stderr

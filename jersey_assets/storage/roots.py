@@ -35,7 +35,10 @@ class Root(Protocol):
 
     @property
     def scratch(self) -> Path:
-        """Folder on this machine for locks and unfinished work."""
+        """Folder on this machine for what outlives a run but is no artifact.
+
+        Locks and unfinished work; beside the artifacts where they lie on disk.
+        """
 
     @property
     def cache(self) -> Path | None:

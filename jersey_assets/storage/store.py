@@ -197,9 +197,8 @@ class Store:
             StorageError: there is none of that name, or it is damaged.
         """
         if version not in (known := self.versions(asset)):
-            raise StorageError(
-                f"{asset} has no version {version}; there are: {', '.join(known)}"
-            )
+            there = ", ".join(known)
+            raise StorageError(f"{asset} has no version {version}; there are: {there}")
         return self.read(asset, version)
 
     def write_note(self, asset: str, name: str, content: Any) -> None:
@@ -268,11 +267,7 @@ class Store:
         )
 
     def scratch(self) -> Path:
-        """Folder on this machine for what outlives a run but is no artifact.
-
-        Locks and unfinished work; beside the artifacts where they lie on disk, and
-        otherwise in the user's cache folder, one for each root.
-        """
+        """Folder on this machine for locks and unfinished work, one for each root."""
         return self.opened.scratch
 
     @cached_property
@@ -343,10 +338,8 @@ class Store:
             return None
         version = pointer.get("version")
         if not isinstance(version, str):
-            raise StorageError(
-                f"{self.opened.location}/{asset}/{CURRENT} is damaged: it names no "
-                "version"
-            )
+            where = f"{self.opened.location}/{asset}/{CURRENT}"
+            raise StorageError(f"{where} is damaged: it names no version")
         return version
 
     def _note(self, asset: str, version: str) -> None:

@@ -202,7 +202,7 @@ def test_the_page_is_an_application_on_what_a_code_server_loads(
                 answer = ask(page, "{ assetNodes { assetKey { path } } }")
             assert answer["assetNodes"] == [{"assetKey": {"path": ["made"]}}]
         finally:
-            process.terminate()
+            process.kill()
 
 
 def ask(page: Starlette, query: str) -> dict[str, Any]:
