@@ -18,7 +18,7 @@ from jersey_assets_tests.export.contract.broken.surgery import (
     set_shape,
 )
 
-NEIGHBOURS = "depend on neighbours"
+NEIGHBOURS = "depend on other rows"
 
 
 @broken(BATCH, "it fails at batches of 64, batches of ", LOGITS, MAPPING)
