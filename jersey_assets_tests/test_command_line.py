@@ -140,7 +140,7 @@ def test_a_second_run_says_that_nothing_has_changed(
     assert again.returncode == 0, again.stdout + again.stderr
     assert "published," not in again.stdout
     summary = again.stdout.partition("\nDone in ")[2]
-    assert f"unchanged, {released.name} has been there" in summary
+    assert f"unchanged, {released.name} was published" in summary
     assert f"JERSEY_DATA_ROOT         {rendered}\n" in summary
 
 

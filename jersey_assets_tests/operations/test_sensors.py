@@ -212,7 +212,7 @@ def test_annotations_at_a_url_are_asked_for(
     sensor.data = url
     assert sensor.ask().tags[READ_TAG] == local.digest
     s3.rm(url, recursive=True)
-    sensor.quiet("holds no files, or is not there")
+    sensor.quiet("holds no files, or does not exist")
 
 
 def test_a_burst_of_files_makes_one_run(sensor: Sensor, file: Path) -> None:

@@ -196,7 +196,7 @@ def test_a_missing_file_is_named_with_what_is_there(tmp_path: Path) -> None:
         pretrained(Recipe(weights="mine"), read)
     (tmp_path / "weights").mkdir()
     torch.save({}, tmp_path / "weights" / "other.pt")
-    with pytest.raises(StorageError, match=r"there are: other\.pt"):
+    with pytest.raises(StorageError, match=r"it has: other\.pt"):
         pretrained(Recipe(weights="mine"), read)
 
 
