@@ -44,12 +44,12 @@ def refused(*files: Path) -> list[str]:
         (
             KNOBS + "epoch: 3",
             4,
-            "`epoch` is not a knob of trained_checkpoint; did you mean `epochs`?",
+            "`epoch` is not a setting of trained_checkpoint; did you mean `epochs`?",
         ),
         (
             KNOBS + "augmentation: {noize: 0.1}",
             4,
-            "`noize` is not a knob of trained_checkpoint augmentation; did you mean "
+            "`noize` is not a setting of trained_checkpoint augmentation; did you mean "
             "`noise`?",
         ),
         ("1: x", 1, "names in run config are text; write '1'"),

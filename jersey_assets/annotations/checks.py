@@ -1,4 +1,4 @@
-"""The seven checks of validated_annotations: budget, conflicts, leaks, imbalance, ….
+"""The checks of validated_annotations: budget, conflicts, leaks, splits, imbalance.
 
 Reads the tables of a `Validation` and nothing else, so the check that Dagster runs on
 the stored tables says the same as the validation that wrote them.
@@ -23,7 +23,7 @@ _OWNED = ("dataset.no_train", "dataset.no_valid")
 
 
 def verdicts(validation: Validation, rules: Rules) -> list[Verdict]:
-    """Judge all promises about a validated dataset.
+    """Run all checks on a validated dataset.
 
     Args:
         validation: the tables; `summary` may still lack its outcome.

@@ -77,7 +77,7 @@ def latency_row(
 def interleaved_seconds(
     scorers: Mapping[str, Scorer], batch: NDArray[Any], seconds: float
 ) -> dict[str, list[float]]:
-    """Times scorers in turn, so that other load on the machine affects all alike.
+    """Times scorers in turn, so that other load on the machine affects all of them.
 
     Args:
         scorers: by name.

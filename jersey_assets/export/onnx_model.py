@@ -1,7 +1,7 @@
-"""The exporter: writes a checkpoint's averaged weights as one ONNX file (`OPSET`).
+"""The exporter: writes a checkpoint as one ONNX file (names, opset, axes).
 
-The file contains everything that a deployment needs: weights, labels, preprocessing and
-provenance. The same weights and provenance give the same bytes.
+The file contains everything that a deployment needs: averaged weights, labels,
+preprocessing and provenance. The same weights and provenance give the same bytes.
 """
 
 from __future__ import annotations

@@ -159,8 +159,7 @@ def _what(path: Path) -> str:
         kinds = {"ops": "an asset or op of the graph", "resources": "a resource"}
         return kinds.get(path[0], f"known under {_under(path)}")
     if path[0] in ("ops", "resources") and path[2:3] == ("config",):
-        kind = "a knob" if path[0] == "ops" else "a setting"
-        return f"{kind} of {' '.join((path[1], *path[3:]))}"
+        return f"a setting of {' '.join((path[1], *path[3:]))}"
     return f"known under {_under(path)}"
 
 

@@ -128,7 +128,7 @@ class Dataset(Rooted):
             OwnerError: the artifact root belongs to another dataset.
             MirrorError: it cannot be fetched.
         """
-        # A root that was handed over meanwhile refuses runs of its former dataset.
+        # A root that has been handed over refuses runs of its former dataset.
         dataset = self._opened or self.used_with(artifacts)
         refuse_other(artifacts.store(), dataset)
         if self._opened is None and dataset.mirror is not None:

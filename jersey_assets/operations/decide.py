@@ -170,7 +170,7 @@ def decide(
 
 
 def _no_use(asked: Sequence[Attempt], last: Attempt | None, policy: Policy) -> str:
-    """Says why another run would end like the last one; empty where it might not."""
+    """Says why another run would end like the last one; empty if it might not."""
     name = f"run {last.run_id[:8]} for these annotations" if last else ""
     if last and last.terminated:
         return (

@@ -28,7 +28,7 @@ TICK_S = whole_number("JERSEY_TICK_S", 30)
     minimum_interval_seconds=TICK_S,
     description="Requests `retrain` when the JSONL files are not those that the last "
     "training read, were the same two ticks in a row, and no training is under way. "
-    "After a failed run it requests another, after growing waits; if that is no use, "
+    "After a failed run it requests another, after growing waits; if that is useless, "
     f"the check `{NEWEST}` of `trained_checkpoint` fails and says why.",
 )
 def new_annotations(

@@ -51,7 +51,7 @@ def code_version(*makers: str, package: Path = _PACKAGE) -> str:
         12 hex digits, the same for the same code and library versions.
 
     Raises:
-        ModuleNotFoundError: there is no such module.
+        ModuleNotFoundError: the module does not exist.
     """
     modules = _read_package(package)
     found: dict[str, _Module] = {}

@@ -37,7 +37,7 @@ class Root(Protocol):
     def scratch(self) -> Path:
         """Folder on this machine for what outlives a run but is not an artifact.
 
-        Locks and unfinished work; beside the artifacts where they lie on disk.
+        It holds locks and unfinished work, beside the artifacts if they are on disk.
         """
 
     @property

@@ -1,4 +1,4 @@
-"""Trains by a plan, and returns the best epoch's averaged weights."""
+"""Trains by a plan, new or resumed, and returns the best epoch's averaged weights."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Augmentation(BaseModel, frozen=True, extra="forbid", strict=True):
     """How much a training crop may be changed.
 
     Each step has a chance of changing a crop, and a strength; every crop draws its own
-    values. There is no horizontal flip: a mirrored number is not a number, or another
-    one.
+    values. There is no horizontal flip: a mirrored number is no longer a number, or
+    becomes another one.
     """
 
     warp_chance: float = Field(
@@ -234,7 +234,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     )
 
     def complete(self, image_size: int, batches: int) -> Recipe:
-        """Puts numbers where the recipe leaves them to the data.
+        """Fills in the numbers that the recipe leaves to the data.
 
         Args:
             image_size: side of the crops that it trains on, px.

@@ -55,7 +55,7 @@ class State:
 
 @dataclass(frozen=True)
 class ResumeFolder:
-    """The folder of one training, which need not exist yet.
+    """The folder of one training, which may not exist yet.
 
     Attributes:
         path: where its files are.

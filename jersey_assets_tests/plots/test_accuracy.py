@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from jersey_assets.plots.accuracy import confusion_matrix, per_class_accuracy
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets_tests.plots.artists import (
+    LABELS,
     bars_of,
     many_labels,
     say_ticks,

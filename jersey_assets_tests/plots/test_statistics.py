@@ -9,8 +9,8 @@ from jersey_assets.plots.statistics import (
     image_sizes,
     metadata_distributions,
 )
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets_tests.plots.artists import (
+    LABELS,
     bars_of,
     bottoms,
     say_ticks,

@@ -154,7 +154,7 @@ def open_folder(root: str, real: str) -> int:
         A descriptor for `dir_fd`; the caller closes it.
 
     Raises:
-        OSError: a component is missing, is not a folder, or became a link meanwhile.
+        OSError: a component is missing, is not a folder, or has become a link.
     """
     folder = os.open(root, _FOLDER_FLAGS)
     for part in real.split("/"):

@@ -87,8 +87,8 @@ def fingerprint_of(
     """Combine digests so that no file name can imitate another content.
 
     Args:
-        contents: all listed files with their whole contents; None where a file cannot
-            be read.
+        contents: all listed files with their whole contents; None if a file cannot be
+            read.
     """
     digest = hashlib.sha256()
     files = size = 0

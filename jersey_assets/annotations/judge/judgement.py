@@ -106,7 +106,7 @@ def _resolved(ledger: Ledger, kept: int) -> Fault:
 def set_exact_leaks_aside(ledger: Ledger) -> None:
     """Keep identical pixels in one split only: test before valid before train.
 
-    Flat crops are compared by file, not by pixels: two black frames are no leak.
+    Flat crops are compared by file, not by pixels: two black frames are not a leak.
     """
     key = ledger.picture
     rows = np.flatnonzero(~ledger.aside)
@@ -174,7 +174,7 @@ def warn_of_rare_labels(ledger: Ledger, rules: Rules) -> None:
 
 
 def warn_of_leading_zeros(ledger: Ledger) -> None:
-    """Warn of numbers such as 07; 0 and 00 are numbers of their own."""
+    """Warn of numbers such as 07; 0 and 00 are distinct numbers."""
     odd = np.array([bool(_LEADING_ZERO.fullmatch(label)) for label in ledger.labels])
     if not odd.any():
         return

@@ -41,7 +41,7 @@ class Question:
 
 
 def batches_of(size: int) -> str:
-    """The name of the question that asks in batches of a size."""
+    """The name of the question with batches of a size."""
     return f"batches of {size}"
 
 

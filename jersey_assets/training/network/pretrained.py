@@ -107,7 +107,7 @@ def pretrained(recipe: Recipe, read: Callable[..., bytes]) -> Pretrained | None:
         read: returns the content of the first file of these names in `FOLDER`.
 
     Raises:
-        TrainingError: torchvision's cannot be downloaded, or a file holds no weights.
+        TrainingError: torchvision's weights cannot be downloaded, or a file has none.
     """
     if recipe.weights == "none":
         return None
