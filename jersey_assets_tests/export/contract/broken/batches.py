@@ -38,7 +38,7 @@ def fixed_at_two_inside(model):
     )
 
 
-@broken(BATCH, "declared [1]", MAPPING)
+@broken(BATCH, "declared as [1]", MAPPING)
 def fixed_at_one_and_declared_so(model):
     set_shape(model.graph.input[0], 1, 3, 32, 32)
     set_shape(model.graph.output[0], 1, 11)
