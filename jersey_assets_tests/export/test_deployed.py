@@ -43,7 +43,10 @@ def command(packages: Path, *arguments: object) -> subprocess.CompletedProcess[s
     [
         (["check-onnx", "model.onnx"], "matplotlib, onnx are not installed;"),
         (["check-onnx", "m.onnx", "--checkpoint", "c"], "torch, torchvision"),
-        (["validate", "data"], "msgspec, pandas, pandera, pyarrow are not installed"),
+        (
+            ["validate", "data"],
+            "msgspec, pandas, pandera, pyarrow, pydantic are not installed",
+        ),
         (["releases", "list"], "fsspec is not installed;"),
         (["render", "out"], "matplotlib is not installed;"),
     ],

@@ -20,9 +20,8 @@ from jersey_assets.export.int8 import compare_int8, quantize, verdicts, write_in
 from jersey_assets.export.onnx_model import export_onnx
 from jersey_assets.labels.file import LabelsFile
 from jersey_assets.reader.predictor import Predictor
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets.training.checkpoint import Checkpoint
-from jersey_assets_tests.export.conftest import PROVENANCE, make_crops
+from jersey_assets_tests.export.conftest import LABELS, PROVENANCE, make_crops
 from jersey_assets_tests.export.conftest import properties as said
 from jersey_assets_tests.export.contract.broken.surgery import after_logits, node
 

@@ -6,8 +6,7 @@ import json
 
 import numpy as np
 
-from jersey_assets.rendering.dataset import LABELS
-from jersey_assets_tests.export.conftest import set_property
+from jersey_assets_tests.export.conftest import LABELS, set_property
 from jersey_assets_tests.export.contract.broken.surgery import (
     BATCH,
     GRAPH,
