@@ -1,4 +1,4 @@
-# make materialize | test | ui | bench: each sets up .venv first, where it has to.
+# make materialize | test | ui | bench: each sets up .venv first, if needed.
 
 PYTHON ?= python3
 PRESET ?= default
@@ -6,9 +6,9 @@ CONFIG ?=
 DATA ?= $(JERSEY_DATA_ROOT)
 PORT ?= 3000
 
-# Empty, it is the dataset that the artifact root belongs to, else data/sample. A URL
-# stays as it is; a path is the same path for whatever runs elsewhere. Paths may hold
-# spaces, which make's own functions and targets do not bear.
+# Empty: the dataset that the artifact root belongs to, else data/sample. A URL stays as
+# it is; a path becomes absolute, for commands that run elsewhere. Paths may contain
+# spaces, which make's own functions and targets do not support.
 export JERSEY_DATA_ROOT := $(if $(DATA),$(if \
   $(findstring ://,$(DATA))$(filter /%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA))
 export JERSEY_ARTIFACT_ROOT ?= $(CURDIR)/artifacts
@@ -17,7 +17,7 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 BIN := .venv/bin
 READY := .venv/.ready
 
-# A text as one word of a recipe's shell.
+# Quotes a text as one word for the shell.
 quoted = '$(subst ','\'',$1)'
 
 .PHONY: setup lock home house materialize test test-slow test-all ui bench \
@@ -27,7 +27,7 @@ quoted = '$(subst ','\'',$1)'
 help:
 	@echo "make materialize [DATA=folder] [PRESET=default|quick|gpu] [CONFIG=more.yaml]"
 	@echo "make setup | test | test-all | ui [PORT=3000] | bench | clean (.venv only)"
-	@echo "make lock (after a change of the dependencies in pyproject.toml)"
+	@echo "make lock (after changing the dependencies in pyproject.toml)"
 
 materialize: home
 	@$(BIN)/jersey-assets sample
@@ -48,14 +48,14 @@ test-slow: $(READY)
 
 test-all: test test-slow
 
-# The picture in docs/ARCHITECTURE.md; fails where an import points up.
+# The picture in docs/ARCHITECTURE.md; fails if an import points up.
 house: $(READY)
 	$(BIN)/python docs/draw_house.py docs/house.png
 
 ui: home
 	@$(BIN)/jersey-assets sample
 	@cmp -s dagster.yaml "$$DAGSTER_HOME/dagster.yaml" || \
-	  echo "Note: $$DAGSTER_HOME/dagster.yaml differs from this version's: compare them"
+	  echo "Note: $$DAGSTER_HOME/dagster.yaml differs from this version's; compare them"
 	@exec $(BIN)/python -m jersey_assets.webserver --port $(PORT) --daemon
 
 bench: bench-front-door bench-annotations bench-export bench-predict bench-training \
@@ -74,25 +74,25 @@ bench-sensor: $(READY)
 bench-faults: $(READY)
 	$(BIN)/python -m benchmarks.faults $(if $(FAULT),--only $(call quoted,$(FAULT)))
 
-# BENCH_DATA: the dataset root to train on, a drawn one where none is named.
+# BENCH_DATA: the dataset root to train on, a drawn one by default.
 bench-training: $(READY)
 	$(BIN)/python -m benchmarks.training \
 	  $(if $(BENCH_DATA),--data $(call quoted,$(BENCH_DATA)))
 
-# Some 600 kills and every call that a publish makes failed in turn: a few minutes.
+# Some 600 kills, and every call of a publish made to fail in turn: a few minutes.
 bench-store: $(READY)
 	$(BIN)/python -m benchmarks.store
 
 bench-predict: $(READY)
 	$(BIN)/python -m benchmarks.predict
 
-# With CHECKPOINT=model.ckpt, what int8 changes on the dataset in DATA as well.
+# With CHECKPOINT=model.ckpt, also what int8 changes on the dataset in DATA.
 bench-export: $(READY)
 	$(BIN)/python -m benchmarks.export \
 	  $(if $(CHECKPOINT),--checkpoint $(call quoted,$(CHECKPOINT)) \
 	  --data "$${JERSEY_DATA_ROOT:-data/sample}")
 
-# Two Dagster processes that start at once on a new home can corrupt it: make it here.
+# Two Dagster processes that start at once on a new home can corrupt it: create it here.
 home: $(READY)
 	@[ -e "$$DAGSTER_HOME/dagster.yaml" ] || { mkdir -p "$$DAGSTER_HOME" && \
 	  cp dagster.yaml "$$DAGSTER_HOME" && $(BIN)/dagster instance info > /dev/null; }

@@ -97,7 +97,7 @@ def bench_speed(name: str, threads: int, seconds: float) -> None:
     checkpoint = random_checkpoint(name)
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
         runtimes = open_runtimes(checkpoint, Path(folder), threads)
-        print(f"\n{name}, threads: {threads}; milliseconds a batch, median (minimum)")
+        print(f"\n{name}, threads: {threads}; milliseconds per batch, median (minimum)")
         print(f"{'batch':>5}" + "".join(f"{runtime:>21}" for runtime in runtimes))
         for size in LATENCY:
             side = checkpoint.image_size

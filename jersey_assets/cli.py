@@ -22,19 +22,19 @@ from jersey_assets.text import readable, shorten
 
 
 class Command(Protocol):
-    """What each module of `commands` has; its docstring is the command's help.
+    """The interface of each module in `commands`; its docstring is the command's help.
 
     Attributes:
-        NEEDS: what it imports beside this package, as pip calls it.
+        NEEDS: the packages that it imports, by their names for pip.
     """
 
     NEEDS: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Says what the command takes."""
+        """Adds the command's arguments."""
 
     def run(self, options: argparse.Namespace) -> int:
-        """Runs the command; gives the exit status."""
+        """Runs the command; returns the exit status."""
 
 
 COMMANDS: dict[str, Command] = {
@@ -47,7 +47,7 @@ COMMANDS: dict[str, Command] = {
     "releases": releases,
 }
 IMPORTED_AS = {"pillow": "PIL"}
-"""The name to import, where that is another."""
+"""The name to import, if it differs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             by default.
 
     Returns:
-        The exit status: 0, 1 where a dataset or model is refused, 2 where the
-        command cannot be carried out.
+        The exit status: 0; 1 if a dataset or model is refused; 2 if the command
+        cannot be carried out.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(arguments).parse_args(arguments)
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _require_packages(options: argparse.Namespace) -> None:
-    """Raises ImportError where a package is missing, as where `predict` is deployed."""
+    """Raises ImportError if a package that the command needs is not installed."""
     needs = COMMANDS[options.command].NEEDS.split()
     if getattr(options, "checkpoint", None):
         needs += check_onnx.CHECKPOINT_NEEDS.split()
@@ -84,9 +84,9 @@ def _require_packages(options: argparse.Namespace) -> None:
     if missing:
         extra = "" if options.command == "predict" else "[platform]"
         raise ImportError(
-            f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed "
-            f"here; in the project's folder, pip install '.{extra}' installs what this "
-            "command needs"
+            f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} not "
+            f"installed; run pip install '.{extra}' in the project's folder to install "
+            "what this command needs"
         )
 
 
@@ -96,7 +96,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         told = command.__doc__
         own = commands.add_parser(name, help=told, description=told)
-        if arguments[:1] == [name]:  # what another one's options import takes its time
+        if arguments[:1] == [name]:  # the options of other commands import slowly
             command.add_arguments(own)
     return parser
 

@@ -1,11 +1,11 @@
-"""The front door: everything that Dagster loads, on one page."""
+"""The definitions that Dagster loads: assets, checks, jobs, sensors and resources."""
 
 import warnings
 
 import dagster as dg
 
 with warnings.catch_warnings():
-    # Dagster announces every use of its newer parts at each load.
+    # Dagster warns about every use of its newer features at each load.
     warnings.simplefilter("ignore", dg.BetaWarning)
     from jersey_assets.graph import annotations, export, labels, release, training
     from jersey_assets.operations import jobs, sensors

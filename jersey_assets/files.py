@@ -1,4 +1,4 @@
-"""Files that are old or new but never half: what a power cut or kill cannot halve."""
+"""File helpers: atomic replacement, sync, safe reading, the user's cache folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cache_folder(kind: str) -> Path:
     """Folder of this user for what is safe to delete: `$XDG_CACHE_HOME/jersey-assets`.
 
     Args:
-        kind: name of the folder in there; made where it is missing.
+        kind: name of the folder in there; created if it is missing.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(cache) / "jersey-assets" / kind
@@ -27,7 +27,7 @@ def cache_folder(kind: str) -> Path:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Replaces a file in one step, and returns when that is on disk."""
+    """Replaces a file in one step, and returns when the new one is on disk."""
     partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}{_PARTIAL}")
     try:
         partial.write_bytes(content)
@@ -41,19 +41,19 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def remove_partial(folder: Path, name: str = "*") -> None:
-    """Removes what killed writers left of files that nobody else writes now.
+    """Removes partial files of killed writers; nobody else may be writing now.
 
     Args:
         folder: where the files are.
-        name: the file's, if not all of them are meant.
+        name: the file's name; by default, all files.
     """
     for partial in folder.glob(f".{name}-*{_PARTIAL}"):
         partial.unlink()
 
 
 @contextmanager
-def space_told(path: Path) -> Iterator[None]:
-    """Says how full the disk is where torch, which names no reason, cannot write.
+def explain_write_failure(path: Path) -> Iterator[None]:
+    """Adds the free disk space to torch's error, which does not say why it failed.
 
     Raises:
         OSError: instead of torch's RuntimeError.
@@ -77,7 +77,7 @@ def sync(path: Path) -> None:
 
 
 def open_regular(path: Path) -> int:
-    """Opens a regular file to read it; never waits, as opening a FIFO would.
+    """Opens a regular file to read it; never blocks, as opening a FIFO would.
 
     Returns:
         A descriptor; the caller closes it.

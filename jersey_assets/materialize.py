@@ -1,10 +1,10 @@
-"""Materializes the whole graph, after a look at the run config.
+"""Checks the run config, then materializes the whole graph: `make materialize`.
 
     python -m jersey_assets.materialize [-c FILE]...
 
-`dagster asset materialize` does the work. Faults of the run config are named first, by
-file and line, and nothing is started. Of several files, the later ones are laid over
-the earlier ones.
+`dagster asset materialize` does the work. If the run config has faults, they are
+reported by file and line and nothing is started. Of several files, later ones override
+earlier ones.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Place: TypeAlias = tuple[str, ...]
 
 _TEXT_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
-# Dagster announces its own successor commands and newer parts at each start.
+# Dagster warns about newer commands and features at each start.
 _QUIET = (
     "ignore:Function `asset_materialize_command`,ignore:Parameter `include_sources`"
 )
 
 
 class ConfigError(ValueError):
-    """Run config that cannot be used: one line per fault, with file and line."""
+    """The run config cannot be used: one line per fault, with file and line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Checks the run config, and becomes `dagster asset materialize`.
 
-    The exit status is that command's, and 2 where nothing was started.
+    The exit status is that command's, or 2 if nothing was started.
 
     Args:
         arguments: the command line without the program's name; the process's own by
@@ -67,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def read_run_config(files: Sequence[Path]) -> dict[str, Any]:
-    """Reads files of run config, and checks what they are together.
+    """Reads files of run config, merges them and checks the result.
 
     Args:
-        files: YAML files; what a later one says counts.
+        files: YAML files; later ones override earlier ones.
 
     Raises:
         ConfigError: a file cannot be read, or a run would not start with them.
@@ -101,7 +101,7 @@ def _read(file: Path, lines: dict[Place, str]) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
         said = " ".join(str(getattr(error, "problem", error)).split())
-        raise ConfigError(f"{file}{line}: this is no YAML: {said}") from error
+        raise ConfigError(f"{file}{line}: this is not YAML: {said}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -113,7 +113,7 @@ def _read(file: Path, lines: dict[Place, str]) -> dict[str, Any]:
         keys = list(_keys(node))
     except RecursionError as error:
         raise ConfigError(
-            f"{file}:1: an alias stands for what it is part of"
+            f"{file}:1: an alias refers to a value that contains it"
         ) from error
     for place, number, is_text in keys:
         if not is_text:
@@ -124,8 +124,8 @@ def _read(file: Path, lines: dict[Place, str]) -> dict[str, Any]:
         if place in own:
             name = readable(shorten(place[-1]))
             raise ConfigError(
-                f"{file}:{number}: `{name}` stands here for the second time; the first "
-                f"is at {own[place]}"
+                f"{file}:{number}: `{name}` is set for the second time; the first is "
+                f"at {own[place]}"
             )
         own[place] = f"{file}:{number}"
     lines |= own
@@ -133,7 +133,7 @@ def _read(file: Path, lines: dict[Place, str]) -> dict[str, Any]:
 
 
 def _keys(node: yaml.Node, place: Place = ()) -> Iterator[tuple[Place, int, bool]]:
-    """Every key with its line, and whether it is text."""
+    """Yields every key with its line, and whether it is text."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*place, str(key.value))

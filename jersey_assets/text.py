@@ -1,22 +1,22 @@
-"""Text that came from a file, made fit for a message, a terminal or a page."""
+"""Shortens and escapes text from files for messages; counts with a plural."""
 
 from __future__ import annotations
 
 SHOWN_CHARACTERS = 80
-"""Longest piece of a value from a file that a message shows."""
+"""How many characters of a value from a file a message shows."""
 
 SHOWN_PATH = 160
 """Longest path that a message shows; its end says more than its middle."""
 
 
 def shorten(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Cut a value to a readable length; what UTF-8 cannot hold is escaped."""
+    """Cut a value to a readable length; escape what UTF-8 cannot encode."""
     cut = text if len(text) <= limit else text[:limit] + "…"
     return cut.encode("utf-8", "backslashreplace").decode()
 
 
 def shorten_path(path: str, limit: int = SHOWN_PATH) -> str:
-    """Cut a path in its middle; what UTF-8 cannot hold is escaped."""
+    """Cut a path in its middle; escape what UTF-8 cannot encode."""
     if len(path) > limit:
         path = f"{path[: limit // 2]}…{path[-limit // 2 :]}"
     return path.encode("utf-8", "backslashreplace").decode()
@@ -25,7 +25,7 @@ def shorten_path(path: str, limit: int = SHOWN_PATH) -> str:
 def readable(text: str) -> str:
     """Escape control characters, line separators and direction marks.
 
-    A terminal would obey them and a page would hide them: names may hold anything.
+    A terminal would obey them and a page would hide them; names may contain anything.
     """
     if text.isprintable():
         return text
@@ -42,7 +42,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
     Args:
         number: how many.
-        one: what one is called, with its verb where there is one.
-        many: what several are called; `one` with an s by default.
+        one: the words for one, with a verb if needed.
+        many: the words for several; `one` with an s by default.
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"

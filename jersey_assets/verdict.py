@@ -1,7 +1,7 @@
-"""The answer that every promise of every room gives: kept or broken, and why.
+"""Verdict: the result of a check, and the list of blocking checks of each asset.
 
-A leaf that all rooms share; the graph turns verdicts into Dagster's check results
-and `cli.py` prints them, so a promise reads the same in the UI and in a terminal.
+The graph turns verdicts into Dagster's check results and `jersey-assets` prints them,
+so a check reads the same in the UI and in a terminal.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ BLOCKING: Mapping[str, tuple[str, ...]] = {
     "parity_report": ("logits_within_tolerance", "top1_agrees", "batch_independent"),
     "released_model": ("better_than_one_answer",),
 }
-"""The checks of each asset that stop what depends on it when they fail."""
+"""The checks of each asset that, when they fail, stop the assets depending on it."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether one promise holds.
+    """The result of one check.
 
     Attributes:
         name: the check's name, as its asset declares it in `graph/`.
-        passed: whether the promise holds.
+        passed: whether the check passed.
         message: what was seen and what was expected, in a sentence or two.
-        severity: `error` for a broken promise, `warning` for one worth knowing.
+        severity: of a failure: `error`, or `warning` if it stops nothing.
         facts: what was measured; JSON values only.
     """
 

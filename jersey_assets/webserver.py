@@ -1,12 +1,12 @@
-"""Dagster's web page behind the guard, with the daemon beside it.
+"""Serves Dagster's web page behind the guard, and runs the daemon: `make ui`.
 
     python -m jersey_assets.webserver [--host HOST] [--port PORT] [--daemon]
 
-Dagster's webserver runs in this process and listens nowhere else, so nothing goes round
-the guard. `JERSEY_UI_PASSWORD` asks for a password, `JERSEY_UI_HOSTS` names further
-hosts under which the page is opened. One code server, on a socket in the file system,
-loads the graph for page and daemon: a daemon that has to load it itself starts a new
-one every minute. All processes end together. The page opens on the lineage.
+Dagster's webserver runs in this process and listens nowhere else, so nothing bypasses
+the guard. `JERSEY_UI_PASSWORD` sets a password, `JERSEY_UI_HOSTS` adds host names under
+which the page is opened. One code server, on a socket in the file system, loads the
+graph for page and daemon: a daemon that has to load it itself starts a new one every
+minute. All processes end together. The page opens on the lineage.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _DEFINITIONS, _LOCATION = "jersey_assets.definitions", "jersey_assets"
 _POLL_RATE_MS = 2000
 _LOOK_AT_RUNS_S = 2.0
 _STOPS_WITHIN_S = 30
-# Asks for SIGTERM when the parent, whose number it is given, is gone, killed without a
-# word (prctl's PR_SET_PDEATHSIG is 1), and becomes the program that is named next. Set
-# between fork and exec instead, it could wait for ever for a lock of another thread.
+# Requests SIGTERM for when the parent, whose process id is the first argument, is gone
+# (prctl's PR_SET_PDEATHSIG is 1), and becomes the program that the rest names. Between
+# fork and exec it could wait forever for a lock of another thread.
 _ENDING_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
@@ -61,23 +61,23 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves until it is told to stop.
+    """Serves until it is asked to stop.
 
     Args:
         arguments: the command line without the program's name; the process's own
             by default.
 
     Returns:
-        The exit status: 0 where it was told to stop, 1 where the daemon ended, 2 where
-        it will not start.
+        The exit status: 0 if it was asked to stop, 1 if the daemon ended, 2 if it
+        cannot start.
     """
     options = _parser().parse_args(arguments)
-    # Taken away, so that no process started here inherits it.
+    # Removed, so that no process started here inherits it.
     password = os.environ.pop("JERSEY_UI_PASSWORD", "") or None
     named = os.environ.get("JERSEY_UI_HOSTS", "").replace(",", " ").split()
     retraining = os.environ.get("JERSEY_RETRAIN_CONFIG")
     try:
-        if retraining:  # here, and not when annotations have landed
+        if retraining:  # fail now, not when annotations change
             read_run_config([Path(retraining)])
         _refuse_open_door(options.host, password)
         listening = _listen(options.host, options.port)
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         description=(__doc__ or "").partition("\n")[0],
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=3000, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=3000, help="0 picks a free one")
     parser.add_argument(
         "--daemon", action="store_true", help="run Dagster's daemon as well"
     )
@@ -108,13 +108,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _refuse_open_door(host: str, password: str | None) -> None:
-    """Raises ValueError where strangers could connect and no password stops them."""
+    """Raises ValueError if other machines can connect and no password is set."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(entry[4][0])) for entry in found]
     if password is None and not all(address.is_loopback for address in addresses):
         raise ValueError(
-            f"{host} can be reached from other machines, and whoever opens the page "
-            "can start runs: set JERSEY_UI_PASSWORD, or listen on 127.0.0.1"
+            f"{host} can be reached from other machines, and everyone who opens the "
+            "page can start runs: set JERSEY_UI_PASSWORD, or listen on 127.0.0.1"
         )
 
 
@@ -127,7 +127,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _host_name(host: str) -> str:
-    """An address as `Host` headers write it."""
+    """Returns an address as it is written in `Host` headers."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -143,7 +143,7 @@ def _serve(
 ) -> int:
     with ExitStack() as stack:
         instance = stack.enter_context(DagsterInstance.get())
-        # Not below the Dagster home: the path of a socket has 100 characters at most.
+        # Not below the Dagster home: a socket's path may have at most 100 characters.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         processes = [stack.enter_context(_code_server(folder / "code"))]
         workspace = folder / "workspace.yaml"
@@ -161,11 +161,11 @@ def _serve(
             ).start()
         where = f"http://{_host_name(options.host)}:{listening.getsockname()[1]}"
         threading.Thread(target=_tell_runs, args=(instance, where), daemon=True).start()
-        asks = "asks for the password" if password else "open to this machine only"
+        asks = "needs the password" if password else "open to this machine only"
         print(f"Dagster's page: {where} ({asks}; Ctrl-C ends it)", flush=True)
         web.run(sockets=[listening])
         # A signal that stopped the server was raised again; so it was a process.
-        print("webserver: a process beside it ended, so does the page", file=sys.stderr)
+        print("webserver: stopping, since another process ended", file=sys.stderr)
         return 1
 
 
@@ -185,7 +185,7 @@ def _server(page: Guard) -> uvicorn.Server:
 
 
 def _opening_on(first: str, page: Application) -> Application:
-    """Sends who asks for no page in particular to this one."""
+    """Redirects requests for `/` to this page."""
 
     async def opening(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != "/":
@@ -200,14 +200,14 @@ def _opening_on(first: str, page: Application) -> Application:
 
 
 def _tell_runs(instance: DagsterInstance, where: str) -> None:
-    """Prints a line when a run changes its state, for as long as this process lives."""
+    """Prints a line when a run changes its state, as long as this process lives."""
     known = {run.run_id: run.status for run in instance.get_runs(limit=20)}
     pause = threading.Event()
     while not pause.wait(_LOOK_AT_RUNS_S):
         try:
             runs = instance.get_runs(limit=20)
-        except Exception as error:  # a busy database; the next look may go well
-            print(f"webserver: cannot look at the runs: {error}", file=sys.stderr)
+        except Exception as error:  # a busy database; the next look may succeed
+            print(f"webserver: cannot read the runs: {error}", file=sys.stderr)
             continue
         for run in reversed(runs):
             if known.get(run.run_id) is not run.status:
@@ -233,7 +233,7 @@ def _code_server(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """Runs a program that is installed beside this one, and ends it on the way out."""
+    """Runs a program that is installed beside this one, and ends it on exit."""
     terminal = sys.stdout.isatty()
     program = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
     if sys.platform == "linux":

@@ -44,16 +44,20 @@ def refused(*files: Path) -> list[str]:
         (
             KNOBS + "epoch: 3",
             4,
-            "`epoch` is not a knob of trained_checkpoint; did you mean `epochs`?",
+            "`epoch` is not a setting of trained_checkpoint; did you mean `epochs`?",
         ),
         (
             KNOBS + "augmentation: {noize: 0.1}",
             4,
-            "`noize` is not a knob of trained_checkpoint augmentation; did you mean "
+            "`noize` is not a setting of trained_checkpoint augmentation; did you mean "
             "`noise`?",
         ),
         ("1: x", 1, "names in run config are text; write '1'"),
-        ("ops: &all\n  trained_checkpoint: *all", 1, "stands for what it is part of"),
+        (
+            "ops: &all\n  trained_checkpoint: *all",
+            1,
+            "refers to a value that contains it",
+        ),
         (
             "loggers:\n  console:\n    config:\n      log_level: LOUD",
             4,
@@ -87,9 +91,9 @@ def refused(*files: Path) -> list[str]:
         (
             "ops:\n  trained_checkpoint:\n    epochs: 3",
             3,
-            "it stands under `ops: trained_checkpoint: config:`",
+            "it belongs under `ops: trained_checkpoint: config:`",
         ),
-        ("epochs: 3", 1, "`epochs` is not a section of run config; it stands under"),
+        ("epochs: 3", 1, "`epochs` is not a section of run config; it belongs under"),
         ("resource: {}", 1, "did you mean `resources`?"),
         (
             "resources: {datset: {}}",
@@ -101,8 +105,8 @@ def refused(*files: Path) -> list[str]:
         (DATASET + "conflict: x", 4, "did you mean `conflict_policy`?"),
         ("loggers: {consol: {}}", 1, "did you mean `console`?"),
         ("execution: {config: {multiprocess: {}}}", 1, "`multiprocess` is not known"),
-        ("ops: {}\nops: {}", 2, "`ops` stands here for the second time"),
-        ("a: [1\nb: 2", 2, "this is no YAML"),
+        ("ops: {}\nops: {}", 2, "`ops` is set for the second time"),
+        ("a: [1\nb: 2", 2, "this is not YAML"),
         ("- 1", 1, "run config has sections"),
         ("ops:", 1, "`ops` is empty; it must hold settings"),
     ],
@@ -245,7 +249,7 @@ def test_a_run_that_waits_says_for_whom_and_ends_when_make_is_told_to(
     assert f"trained_checkpoint of run {held_slot.run_id[:8]}" in printed
     assert f"(process {os.getpid()} on " in printed
     assert "terminate this run to stop waiting" in printed
-    assert "the run failed: it was told to stop" in printed
+    assert "the run failed: the run was terminated" in printed
     assert "Traceback" not in printed
     with dg.DagsterInstance.get() as instance:
         waited, _ = instance.get_runs()

@@ -141,7 +141,7 @@ def lacking(
             ended = installation.run(arguments, cwd)
         told = f"without {name}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
         if name in needed:
-            assert f" {needed[name]} is not installed here" in ended.stderr, told
+            assert f" {needed[name]} is not installed;" in ended.stderr, told
         if name in needed or ended.returncode:  # others can do without it
             assert ended.returncode == 2, told
             assert ended.stderr.startswith(f"jersey-assets {arguments[0]}: "), told

@@ -1,4 +1,4 @@
-"""Annotations: JSONL on disk becomes one validated table and the rows set aside.
+"""Annotations: from JSONL files to one validated table and the rows set aside.
 
-`validate.validate` judges a dataset, and `checks.verdicts` says what its checks find.
+`validate.validate` judges a dataset; `checks.verdicts` computes its checks' results.
 """

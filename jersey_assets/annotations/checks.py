@@ -1,4 +1,4 @@
-"""What the validated annotations promise, one verdict for each asset check.
+"""The checks of validated_annotations: budget, conflicts, leaks, splits, imbalance.
 
 Reads the tables of a `Validation` and nothing else, so the check that Dagster runs on
 the stored tables says the same as the validation that wrote them.
@@ -23,7 +23,7 @@ _OWNED = ("dataset.no_train", "dataset.no_valid")
 
 
 def verdicts(validation: Validation, rules: Rules) -> list[Verdict]:
-    """Judge all promises about a validated dataset.
+    """Run all checks on a validated dataset.
 
     Args:
         validation: the tables; `summary` may still lack its outcome.
@@ -52,11 +52,11 @@ def _rejected_rows_within_budget(validation: Validation, rules: Rules) -> Verdic
     found = validation.rejected
     whole = found[(found["line"] == 0) & ~found["reason"].isin(_OWNED)]
     message = (
-        f"{aside:,} of {count(summary['rows'], 'row')} set aside, {budget:,} may be"
-        f"{_reasons(found)}"
+        f"{aside:,} of {count(summary['rows'], 'row')} set aside; the budget "
+        f"allows {budget:,}{_reasons(found)}"
     )
     if summary["resolved"]:
-        message += f"; {summary['resolved']} more by the conflict policy"
+        message += f"; the conflict policy set aside {summary['resolved']} more"
     if len(whole):
         message = f"{_first(whole)}. {message}"
     elif aside:
@@ -82,11 +82,11 @@ def _no_conflicting_labels(validation: Validation, rules: Rules) -> Verdict:
     budget = rules.budget_rows(validation.summary["rows"])
     images = opened["image"].nunique()
     message = (
-        f"{count(images, 'image carries', 'images carry')} two labels "
-        f"({count(len(opened), 'row')}, {budget:,} may be)"
+        f"{count(images, 'image has', 'images have')} two labels "
+        f"({count(len(opened), 'row')}; the budget allows {budget:,})"
     )
     if resolved:
-        message += f"; {resolved} more were resolved by prefer_number"
+        message += f"; prefer_number resolved {count(resolved, 'more row')}"
     return _within("no_conflicting_labels", opened, budget, message, resolved=resolved)
 
 
@@ -100,8 +100,8 @@ def _labels_known_in_train(validation: Validation, rules: Rules) -> Verdict:
     rows = count(
         len(found), "valid or test row has a label", "valid or test rows have labels"
     )
-    message = f"{rows} that train lacks"
-    message += f" ({labels}); {budget} may" if labels else ""
+    message = f"{rows} that train does not have"
+    message += f" ({labels}); the budget allows {budget:,}" if labels else ""
     return _within("labels_known_in_train", found, budget, message)
 
 
@@ -111,8 +111,7 @@ def _no_split_leakage(validation: Validation, rules: Rules) -> Verdict:
     budget = rules.budget_rows(validation.summary["rows"])
     message = (
         f"{count(len(found), 'row shows', 'rows show')} the same pixels as a later "
-        f"split ({budget:,} may), "
-        f"{len(near)} almost the same"
+        f"split (the budget allows {budget:,}); almost the same: {len(near)}"
     )
     if found.empty and len(near):
         message += f". {_first(near)}"
@@ -132,7 +131,7 @@ def _every_split_has_rows(validation: Validation) -> Verdict:
 def _enough_images_per_class(validation: Validation, rules: Rules) -> Verdict:
     counts = _train_counts(validation)
     rare = counts[counts < rules.rare_below].sort_index()
-    message = f"{len(rare):,} of {count(len(counts), 'label')} with fewer than "
+    message = f"{len(rare):,} of {count(len(counts), 'label')} have fewer than "
     message += f"{rules.rare_below} train images"
     if len(rare):
         shown = (f'"{shorten(str(label))}" {n}' for label, n in rare.head(10).items())
@@ -151,7 +150,7 @@ def _class_imbalance(validation: Validation, rules: Rules) -> Verdict:
     most, fewest = (shorten(str(label)) for label in (counts.idxmax(), counts.idxmin()))
     message = (
         f'train has {ratio:.1f} times as many "{most}" ({counts.max()}) as '
-        f'"{fewest}" ({counts.min()}); {rules.max_imbalance:g} is expected at most'
+        f'"{fewest}" ({counts.min()}); at most {rules.max_imbalance:g} is expected'
     )
     return Verdict(
         "class_imbalance",
@@ -174,7 +173,7 @@ def _with_reason(found: pd.DataFrame, reason: str) -> pd.DataFrame:
 def _within(
     name: str, found: pd.DataFrame, budget: int, message: str, **facts: Any
 ) -> Verdict:
-    """Make the verdict of a promise that has the budget to itself."""
+    """Make the verdict of a check that has the whole budget to itself."""
     if len(found):
         message += f". {_first(found)}"
     facts = {"rows": len(found), "budget": budget, **facts}

@@ -1,7 +1,7 @@
-"""Reason codes: why a row, a file or a dataset is set aside or warned about.
+"""Reason codes (label.charset, image.flat, leak.exact, …): meaning and severity.
 
-One table for the whole room; the reader, the image probe and the leakage search only
-name codes from here, so that a code's severity is decided in one place.
+The reader, the image probe and the search for leaks only name codes of this table, so a
+code's severity is decided in one place.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ REASONS: dict[str, str] = {
     "json.encoding": "the line is not UTF-8",
     "json.depth": "the JSON is nested too deeply",
     "json.duplicate_key": "an object names the same key twice",
-    "json.nonfinite": "NaN, Infinity or a number beyond every float",
+    "json.nonfinite": "NaN, Infinity or a number too large for a float",
     "json.line_too_long": "the line is longer than the limit",
-    "row.not_object": "the line is JSON but no object",
+    "row.not_object": "the line is JSON but not an object",
     "row.missing_field": "image or suffix is missing",
-    "row.wrong_type": "a field has another type than the contract's",
-    "label.charset": "the label has characters that no label may have",
+    "row.wrong_type": "a field has the wrong type",
+    "label.charset": "the label has characters that labels may not have",
     "label.whitespace": "the label has white space in it",
     "label.too_long": "the label has too many digits",
-    "label.conflict": "one image carries two labels",
+    "label.conflict": "one image has two labels",
     "label.duplicate": "the same image and label again; merged into the first row",
-    "label.unknown": "a valid or test label that train lacks",
+    "label.unknown": "a valid or test label that train does not have",
     "label.rare": "train has very few images of this label",
-    "label.leading_zero": "a number written with a leading zero",
+    "label.leading_zero": "the number is written with a leading zero",
     "path.invalid": "the path cannot name a file",
     "path.absolute": "the path is absolute",
-    "path.escape": "the path climbs out of the dataset",
+    "path.escape": "the path leads out of the dataset",
     "path.symlink_escape": "a link leads out of the dataset",
     "path.scheme": "the path is a URL",
     "path.missing": "there is no such file",
-    "path.not_regular": "the path is no regular file",
+    "path.not_regular": "the path is not a regular file",
     "path.unreadable": "the file cannot be read",
-    "image.empty": "the file holds no bytes",
+    "image.empty": "the file is empty",
     "image.format": "the file is neither JPEG nor PNG",
     "image.truncated": "the image ends too early",
     "image.corrupt": "the image's bytes are damaged",
@@ -55,11 +55,11 @@ REASONS: dict[str, str] = {
     "image.too_large": "the image has more pixels or bytes than the limit",
     "image.too_small": "the image has too few pixels to show a number",
     "image.aspect": "the image is a thin strip",
-    "image.flat": "the image shows one even colour",
-    "leak.exact": "the same pixels stand in another split",
-    "leak.near": "almost the same picture stands in another split",
+    "image.flat": "the image is one even colour",
+    "leak.exact": "the same pixels are in another split",
+    "leak.near": "almost the same picture is in another split",
     "file.encoding": "the file is not UTF-8 JSONL at all",
-    "file.not_regular": "the annotation file is no regular file of the dataset",
+    "file.not_regular": "the annotation file is not a regular file of the dataset",
     "file.unreadable": "the annotation file or folder cannot be read",
     "file.linked": "a link to annotations that are read under another name",
     "dataset.no_train": "no train row is left",

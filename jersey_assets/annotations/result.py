@@ -1,4 +1,4 @@
-"""What a validation leaves: three tables and a summary, kept as Parquet and JSON."""
+"""The result of a validation: three tables and a summary, as Parquet and JSON."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from jersey_assets.text import shorten_path
 
 
 def place(file: str, line: int) -> str:
-    """Name a row as file:line, a whole file or split (line 0) by its name alone."""
+    """Name a row as file:line, and a whole file or split (line 0) by its name."""
     return f"{shorten_path(file)}:{line}" if line else shorten_path(file)
 
 
 @dataclass(frozen=True)
 class Validation:
-    """A dataset, judged.
+    """A validated dataset.
 
     Attributes:
         validated: one row per kept annotation: split, image (posix path relative to
             the root, links resolved), label, file (JSONL, relative), line (from 1),
-            prefix, metadata (JSON text; null where absent), width, height (pixels,
+            prefix, metadata (JSON text; null if absent), width, height (pixels,
             after the EXIF orientation), image_sha256 (of the file), pixel_hash (sha256
             of size and RGB pixels), dhash (16 hex digits).
         rejected: one row per fault: file, line (0 for a whole file or split), split,
             image, label, field, value, reason, severity, message. A row with two
-            faults stands twice.
+            faults is listed twice.
         warnings: the same columns, for rows that were kept or merged.
         summary: rows, kept, rejected (rows, not faults), duplicates, resolved,
             outcome, reasons, splits, files, by_file, fingerprint, conflict_policy and
@@ -85,7 +85,7 @@ def read_validation(validated_folder: Path, rejected_folder: Path) -> Validation
 
 
 def _digest_column(digest: Any, column: pd.Series[Any]) -> None:
-    """Feed a column by its values alone, however Arrow chunks or pads them."""
+    """Digest a column by its values alone, however Arrow chunks or pads them."""
     if pd.api.types.is_integer_dtype(column.dtype):
         digest.update(column.to_numpy("<i8").tobytes())
         return

@@ -1,7 +1,7 @@
-"""Rules: every setting of the annotations, with unit, range and default.
+"""All settings of validation: the labels' pattern, the budget, limits of images.
 
-People choose those that `OFFERED` names, on the command line and in Dagster, which take
-default, range and help from here; the rest are limits. Importing this costs pydantic.
+Users can set the ones in `OFFERED`, on the command line and in Dagster, which take
+default, range and help from here; the others are fixed limits. Imports pydantic.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MIN_BUDGET_ROWS = 5
 """The budget of set-aside rows is never smaller than this, however small the data."""
 
 OFFERED = ("label_pattern", "conflict_policy", "rejected_budget")
-"""The rules that people choose."""
+"""The rules that users can set."""
 
 ConflictPolicy: TypeAlias = Literal["reject", "prefer_number"]
 
 
 class Rules(BaseModel, frozen=True, extra="forbid"):
-    """What is accepted. A value out of range is a ValueError."""
+    """What is accepted. A value out of range raises ValueError."""
 
     label_pattern: str = Field(
         "[0-9]{0,2}", description="regular expression of a whole label (ASCII)"
@@ -37,14 +37,14 @@ class Rules(BaseModel, frozen=True, extra="forbid"):
         0.10,
         ge=0,
         le=1,
-        description="share of the rows that may be set aside before a run stops, "
-        f"never fewer than {MIN_BUDGET_ROWS} rows",
+        description="share of the rows that may be set aside before a run stops; "
+        f"at least {MIN_BUDGET_ROWS} rows",
     )
     rare_below: int = Field(
         5, ge=0, description="a train label with fewer images than this is rare"
     )
     max_imbalance: float = Field(
-        20.0, ge=1, description="largest over smallest class of train, unwarned"
+        20.0, ge=1, description="largest over smallest train class without a warning"
     )
     max_line_bytes: int = Field(
         1 << 20, ge=1, description="longest JSONL line that is parsed, bytes"
@@ -71,10 +71,10 @@ class Rules(BaseModel, frozen=True, extra="forbid"):
         return pattern
 
     def budget_rows(self, rows: int) -> int:
-        """Count the rows, of this many read, that may be set aside."""
+        """Return how many of this many rows may be set aside."""
         return max(MIN_BUDGET_ROWS, int(self.rejected_budget * rows))
 
 
 def setting(rule: str) -> Any:
-    """A rule as a field of another model: its default, range and description."""
+    """Return a rule as another model's field: its default, range and description."""
     return Rules.model_fields[rule]

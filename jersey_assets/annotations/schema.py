@@ -1,7 +1,7 @@
-"""The contract of the validated table, in pandera: the last gate before it is kept.
+"""The columns of the tables: descriptions, and the validated table's pandera schema.
 
-Types were checked on the JSON itself, before any table could bend them; here stand the
-rules of the table as a whole, without coercion.
+Types are checked earlier, on the JSON itself; the schema states the rules of the table
+as a whole, without coercion.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLUMNS = {
     "label": 'the number as written, "" = no readable number',
     "file": "the JSONL file, relative to the dataset root",
     "line": "line in that file, from 1",
-    "prefix": "the prompt, where the row has one",
+    "prefix": "the prompt, if the row has one",
     "metadata": "the row's metadata as JSON text",
     "width": "width in pixels, after the EXIF orientation",
     "height": "height in pixels, after the EXIF orientation",
@@ -36,9 +36,9 @@ FINDING_COLUMNS = {
     "line": "line in that file, from 1; 0 for the file or split as a whole",
     "split": "train, valid or test",
     "image": "path of the crop as the row names it",
-    "label": "the label as written, where there is one",
-    "field": "the field that is at fault",
-    "value": "what it says, cut to a readable length",
+    "label": "the label as written, if there is one",
+    "field": "the faulty field",
+    "value": "its value, cut to a readable length",
     "reason": "reason code",
     "severity": "error: set aside; warning: kept or merged",
     "message": "what is wrong and what to do about it",
@@ -87,7 +87,7 @@ def _all_match(pattern: str) -> Callable[[pd.Series[str]], bool]:
 
 
 def _each_line_once(table: pd.DataFrame) -> bool:
-    """Check that the lines of each file stand together and ascend."""
+    """Check that the lines of each file are together and ascend."""
     new_file = table["file"] != table["file"].shift()
     ascends = (table["line"].diff() > 0) | new_file
     return bool(ascends.all()) and new_file.sum() == table["file"].nunique()

@@ -1,8 +1,8 @@
-"""The front door of the room: a dataset's root in, every row judged out.
+"""Validates a dataset: `validate` reads and judges every row below a root.
 
-Reads all rows, looks up and probes the images they name, judges rows against each
-other, and closes the ledger: rows read = kept + set aside + merged. Nothing outside the
-root is opened, and nothing is repaired in silence.
+Reads all rows, looks up and probes their images, judges rows against each other, and
+closes the ledger: rows read = kept + set aside + merged. Nothing outside the root is
+opened, and nothing is silently repaired.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def validate(
         root: folder that holds train/, valid/ (or val/) and, optionally, test/.
         rules: what is accepted.
         progress: called with a sentence, at most once a second.
-        cache: a file that remembers what was found in images, so that validating again
-            costs what changed; safe to delete, made where it is missing.
+        cache: a file that keeps the measurements of images, so that validating again
+            measures only changed ones; safe to delete, created if it is missing.
 
     Raises:
         AnnotationError: the root is missing or not a folder; everything else that is
@@ -97,7 +97,7 @@ def _enter_crops(
 
 
 def _pictures(probed: NDArray[np.void]) -> NDArray[np.int64]:
-    """Number crops by their pixels; two black frames are no copies of each other."""
+    """Number crops by their pixels; two black frames are not copies of each other."""
     hashes = pa.py_buffer(probed["pixels"].tobytes())
     column = pa.Array.from_buffers(pa.binary(32), len(probed), [None, hashes])
     indices = column.dictionary_encode().indices
@@ -139,14 +139,14 @@ def _shape_faults(probed: NDArray[np.void], rules: Rules) -> dict[int, tuple[str
     for position in small.tolist():
         faults[position] = (
             "image.too_small",
-            f"{width[position]} x {height[position]} pixels, less than "
-            f"{rules.min_side} on a side; use a larger crop",
+            f"{width[position]} x {height[position]} pixels, but each side needs "
+            f"{rules.min_side} or more; use a larger crop",
         )
     return faults
 
 
 def _settle(ledger: Ledger, rules: Rules) -> Validation:
-    """Make the tables and the summary, and hold the table to its schema."""
+    """Make the tables and the summary, and check the table against its schema."""
     validated = tables.validated_table(ledger)
     validated_schema(rules).validate(validated)
     findings = tables.findings_table(ledger)
@@ -186,7 +186,7 @@ def _summary(ledger: Ledger, rules: Rules) -> dict[str, Any]:
 
 
 def _by_file(ledger: Ledger) -> dict[str, dict[str, int]]:
-    """Count the rows of each file; of many files, those with most rows set aside."""
+    """Count the rows per file; of many files, those with the most rows set aside."""
     files, file_of_row = ledger.reading.files, ledger.reading.table["file"].to_numpy()
     every = np.ones(len(file_of_row), bool)
     counts = {
@@ -206,7 +206,7 @@ def _by_file(ledger: Ledger) -> dict[str, dict[str, int]]:
 
 
 def _outcome(draft: Validation, rules: Rules) -> str:
-    """Refuse exactly where a blocking promise is broken."""
+    """Refuse the dataset exactly if a blocking check fails."""
     verdicts = checks.verdicts(draft, rules)
     if any(not v.passed and v.severity == "error" for v in verdicts):
         return "reject"

@@ -1,1 +1,1 @@
-"""The commands of `jersey-assets`: what each needs, takes and does."""
+"""The commands of `jersey-assets`, one per file."""

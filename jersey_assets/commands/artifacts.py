@@ -1,4 +1,4 @@
-"""Which artifact root a command works on."""
+"""The option for a command's artifact root, shared by several commands."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 
 
 def artifact_root() -> str:
-    """The artifact root of the environment."""
+    """Returns the artifact root from the environment."""
     return os.environ.get("JERSEY_ARTIFACT_ROOT") or "artifacts"
 
 
 def add_artifacts(parser: argparse.ArgumentParser) -> None:
-    """Lets a command be told another artifact root."""
+    """Adds the option for another artifact root to a command."""
     parser.add_argument(
         "--artifacts",
         default=artifact_root(),
-        help="artifact root, JERSEY_ARTIFACT_ROOT or ./artifacts by default",
+        help="artifact root (default: JERSEY_ARTIFACT_ROOT or ./artifacts)",
     )

@@ -13,19 +13,19 @@ CHECKPOINT_NEEDS = "pydantic torch torchvision"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
     parser.add_argument("model", type=Path, help="the ONNX file")
     parser.add_argument("--checkpoint", type=Path, help="the model.ckpt it came from")
     parser.add_argument("--labels", type=Path, help="labels_mapping.json")
-    parser.add_argument("--json", type=Path, help="write the results here as well")
+    parser.add_argument("--json", type=Path, help="also write the results here")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     from jersey_assets.export.contract.check import check_model
     from jersey_assets.labels.file import read_labels
 
-    # What is wrong with these two is told before the model takes its minutes.
+    # Faults of these two are reported before the model takes its minutes.
     labels = read_labels(options.labels) if options.labels else None
     checkpoint = None
     if options.checkpoint:

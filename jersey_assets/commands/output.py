@@ -1,4 +1,4 @@
-"""How commands tell what they found."""
+"""Prints verdicts and progress, and writes JSON, for all commands."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from jersey_assets.verdict import Verdict
 
 
 def print_verdicts(verdicts: Iterable[Verdict]) -> None:
-    """A line for each verdict."""
+    """Prints a line for each verdict."""
     for verdict in verdicts:
         word = "pass" if verdict.passed else "FAIL"
         if not verdict.passed and verdict.severity == "warning":
             word = "warn"
-        # A hostile file's own words must not move the cursor to write other lines.
+        # Text from a hostile file must not move the cursor to fake other lines.
         print(readable(f"{word}  {verdict.name}: {verdict.message}"))
 
 
 def progress(line: str) -> None:
-    """Says on standard error how far a command is."""
+    """Prints a command's progress on standard error."""
     print(readable(line), file=sys.stderr, flush=True)
 
 

@@ -12,13 +12,13 @@ NEEDS = "numpy onnxruntime pillow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
     parser.add_argument("model", type=Path, help="the ONNX file")
     parser.add_argument("images", type=Path, nargs="+", help="crops")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     from jersey_assets.reader.predictor import Predictor, Unread
 
     failed = False

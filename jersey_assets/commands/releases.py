@@ -1,4 +1,4 @@
-"""List releases or go back to one."""
+"""List releases, or roll back to one."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ NEEDS = "fsspec"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
     parser.add_argument("action", choices=("list", "rollback"))
-    parser.add_argument("version", nargs="?", help="the release to go back to")
+    parser.add_argument("version", nargs="?", help="the release to roll back to")
     add_artifacts(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     from jersey_assets.release.releases import RELEASE, roll_back, withdrawals
     from jersey_assets.storage.store import Store
 
     store = Store(options.artifacts)
     if options.action == "rollback":
         if options.version is None:
-            raise ValueError("say which release to go back to: rollback VERSION")
+            raise ValueError("name the release to roll back to: rollback VERSION")
         roll_back(store, options.version)
     current = store.intact(RELEASE)
     withdrawn = withdrawals(store)

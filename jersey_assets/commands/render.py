@@ -1,4 +1,4 @@
-"""Draw a dataset."""
+"""Draw a sample dataset."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ NEEDS = "matplotlib numpy pillow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
-    parser.add_argument("out", type=Path, help="folder to make")
-    parser.add_argument("--train", type=int, default=1200, help="crops to draw")
-    parser.add_argument("--valid", type=int, default=200, help="crops to draw")
-    parser.add_argument("--test", type=int, default=200, help="crops to draw")
+    """Adds the command's arguments."""
+    parser.add_argument("out", type=Path, help="folder to create")
+    parser.add_argument("--train", type=int, default=1200, help="number of train crops")
+    parser.add_argument("--valid", type=int, default=200, help="number of valid crops")
+    parser.add_argument("--test", type=int, default=200, help="number of test crops")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other crops")
     parser.add_argument(
         "--faults",
         action="store_true",
-        help="a small dataset with a fault of each kind instead, to try validate on",
+        help="draw a small dataset with one fault of each kind, to try validate on",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     from jersey_assets.rendering.dataset import render_dataset
 
     if options.faults:
@@ -47,5 +47,5 @@ def _render_faults(out: Path, seed: int) -> int:
         where = f"{fault.file}:{fault.line}"
         print(f"{where:<24} {fault.reason:<19} {fault.what}")
     command = shlex.join(["jersey-assets", "validate", str(out)])
-    print(readable(f"{count(len(planted), 'fault')} planted; {command} finds them"))
+    print(readable(f"{count(len(planted), 'fault')} drawn; {command} finds them"))
     return 0

@@ -1,4 +1,4 @@
-"""Draw data/sample where it is the dataset in use and is missing."""
+"""Draw data/sample if it is the dataset in use and is missing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ NEEDS = "fsspec matplotlib numpy pillow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     from jersey_assets.rendering.dataset import render_dataset
     from jersey_assets.storage.owner import SAMPLE, DatasetRoot, dataset_in_use
     from jersey_assets.storage.store import Store

@@ -1,4 +1,4 @@
-"""Name every fault of a dataset."""
+"""List every fault of a dataset."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NEEDS = "msgspec numpy pandas pandera pillow pyarrow pydantic"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what the command takes."""
+    """Adds the command's arguments."""
     parser.add_argument("root", type=Path, help="dataset root")
-    parser.add_argument("--json", type=Path, help="write the findings here as well")
-    with suppress(ImportError):  # what is missing is said before the command runs
+    parser.add_argument("--json", type=Path, help="also write the findings here")
+    with suppress(ImportError):  # missing packages are reported before it runs
         from jersey_assets.annotations.rules import OFFERED, Rules
 
         for name in OFFERED:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; gives the exit status."""
+    """Runs the command; returns the exit status."""
     import pandas as pd
     from pydantic import ValidationError
 

@@ -1,1 +1,1 @@
-"""Crops: the one way from image bytes to pixels, and to what a network reads."""
+"""Crops: decodes image bytes to pixels, and prepares them as network input."""

@@ -1,4 +1,4 @@
-"""The one way in which image bytes become pixels.
+"""Decodes JPEG and PNG bytes to pixels, with limits for hostile files.
 
 Validation, training, parity and the deployed predictor all decode with this function,
 so a model sees in production what it was trained on.
@@ -16,19 +16,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jersey_assets.crops.limits import MAX_PIXELS
 
-# Every image is held to a limit of pixels before it is decoded.
+# Every image is checked against a limit of pixels before it is decoded.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # A progressive JPEG refines the whole image once per scan; real encoders write about
-# ten, while a small file can ask for thousands and keep a decoder busy for minutes.
+# ten, while a small file can have thousands and keep a decoder busy for minutes.
 _MAX_SCANS = 100
 # Markers in front of a segment, or the end; not stuffed bytes and restart markers.
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00"
 _BASELINE_FRAME, _START_OF_SCAN = b"\xc0", b"\xda"
-_SCAN_OF_THREE = b"\xda\x03"  # marker and number of components, which stand 3 apart
+_SCAN_OF_THREE = b"\xda\x03"  # marker and number of components, 3 bytes apart
 _TABLES = (b"\xdb", b"\xc4", b"\xdd")  # quantization, Huffman, restart interval
 _MAY_ROTATE = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 _OTHER_FORMATS = {
@@ -45,14 +45,14 @@ _OTHER_FORMATS = {
 
 
 class ImageError(ValueError):
-    """An image that cannot become a crop.
+    """The image cannot be decoded or used as a crop.
 
     Attributes:
         reason: one of the `image.*` codes.
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        """Keep the code beside the sentence."""
+        """Keep the code beside the message."""
         super().__init__(message)
         self.reason = reason
 
@@ -86,16 +86,16 @@ def decode_crop(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return _to_rgb(_upright(image))
     except ImageError:
         raise
-    # Pillow raises eight types and more on hostile bytes; all mean the same here.
+    # Pillow raises more than eight types on hostile bytes; all mean the same here.
     except Exception as error:
         raise _classify(error, data) from error
 
 
 def _decode_plain(data: bytes, max_pixels: int) -> Image.Image | None:
-    """Decode what most crops are: a JPEG with one baseline scan in colour, untagged.
+    """Decode the most common kind: an untagged JPEG with one baseline scan in colour.
 
     Pillow's reader of JPEG headers takes a quarter of the time of a small crop; here
-    its decoder gets the same bytes at once. None means: look at it the long way.
+    its decoder gets the same bytes directly. None means that the full way is needed.
     """
     position, size = 2, None
     while data[position : position + 1] == b"\xff":
@@ -108,7 +108,7 @@ def _decode_plain(data: bytes, max_pixels: int) -> Image.Image | None:
             return None
         position += 2 + int.from_bytes(data[position + 2 : position + 4])
     if data[position + 1 : position + 5 : 3] != _SCAN_OF_THREE or not size:
-        return None  # whatever stands here, EXIF say, was not looked at
+        return None  # there are other segments, such as EXIF
     if not 0 < size[0] * size[1] <= max_pixels:
         return None
     try:
@@ -127,7 +127,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
             "store the crop, not the whole picture",
         )
     if image.format == "PNG":
-        # load() lets wrong checksums through, verify() leaves an unusable object.
+        # load() accepts wrong checksums, verify() leaves an unusable object.
         image.verify()
         image = Image.open(io.BytesIO(data), formats=("PNG",))
     elif _has_too_many_scans(data):
@@ -139,7 +139,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 
 
 def _has_too_many_scans(data: bytes) -> bool:
-    """Count the scans of a JPEG up to its end, not what lies behind."""
+    """Count the scans of a JPEG up to its end marker."""
     position, scans = 2, 0
     while found := _SEGMENT.search(data, position):
         marker, position = data[found.start() + 1], found.end()
@@ -153,7 +153,7 @@ def _has_too_many_scans(data: bytes) -> bool:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; unreadable EXIF means none, as in every viewer."""
+    """Apply the EXIF orientation; unreadable EXIF means none, as in all viewers."""
     if _MAY_ROTATE.isdisjoint(image.info):
         return image
     try:
@@ -184,7 +184,7 @@ def _name_format(data: bytes) -> str:
 
 
 def _classify(error: Exception, data: bytes) -> ImageError:
-    """Tell a file that was cut from one that was damaged, and both from the rest."""
+    """Distinguish truncated files from damaged ones, and both from other errors."""
     text = str(error)
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError("image.too_large", f"{text}; store the crop only")
@@ -195,7 +195,7 @@ def _classify(error: Exception, data: bytes) -> ImageError:
         )
     damaged = ("broken", "checksum", "corrupt", "unrecognized data")
     if isinstance(error, UnidentifiedImageError):
-        text = "its header makes no sense"
+        text = "its header is invalid"
     if isinstance(error, SyntaxError | UnidentifiedImageError) or any(
         word in text for word in damaged
     ):

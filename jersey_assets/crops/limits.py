@@ -1,4 +1,4 @@
-"""What an image may be at most."""
+"""The largest image that is decoded."""
 
 MAX_PIXELS = 16_000_000
 """Width times height above which an image is refused before it is decoded."""

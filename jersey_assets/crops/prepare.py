@@ -1,4 +1,4 @@
-"""From pixels to what a network reads: resized to a square and normalized."""
+"""Prepares crops as network input: resizes to a square and normalizes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def normalize_crops(
 ) -> NDArray[np.float32]:
     """Turns crops, uint8 [n, S, S, 3], into network input, float32 [n, 3, S, S].
 
-    The arithmetic is training's, operation by operation, so the bits are equal.
+    The arithmetic equals training's, operation by operation, so the bits are equal.
     """
     shift = np.asarray(mean, np.float32) * np.float32(255)
     scale = np.asarray(std, np.float32) * np.float32(255)

@@ -1,11 +1,11 @@
-"""The batch sizes that models are run at, by what they are run for."""
+"""The batch sizes of the contract, the parity report and the latency figures."""
 
 from __future__ import annotations
 
 USUAL = 32
-"""Where the size does not matter."""
+"""The size when it does not matter."""
 CONTRACT = (1, 2, 3, 4, 5, 8, 16, 17, 32, 64)
-"""Sizes that every model is asked for; some more are drawn for each file."""
+"""Sizes that every model is checked with; a few more are drawn for each file."""
 PARITY = (1, 2, 3, 8, 17, USUAL)
 """Sizes whose logits are compared with PyTorch's, as far as there are crops."""
 LATENCY = (1, 8, 32)

@@ -1,4 +1,4 @@
-"""The same crops through PyTorch and onnxruntime, and how far apart they are.
+"""Compares PyTorch and onnxruntime on the same crops: errors, top-1, batches, probes.
 
 Everything is computed in double precision from float32 logits.
 """
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 # Crops that each batch size is tried on.
 _SAMPLE = 96
-# Crops that are computed in float64, ten times slower, to see what rounding does.
+# Crops that are computed in float64, ten times slower, to measure rounding.
 _DOUBLE_SAMPLE = 32
 _PROBES_OF_A_KIND = 4
 _STRIDED = "crops, a transposed view of other strides"
@@ -64,10 +64,10 @@ class Comparison:
 
 
 def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
-    """Measures how far the model is from its checkpoint on real crops.
+    """Measures how much the model differs from its checkpoint on real crops.
 
     Args:
-        model: the ONNX file, one that keeps the contract.
+        model: the ONNX file, which keeps the contract.
         checkpoint: what it was exported from.
         crops: of the evaluation split, at least one.
 
@@ -79,7 +79,7 @@ def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
         ModelError: the model cannot be run, or there are no crops.
     """
     if not len(crops):
-        raise ModelError("no crops to compare on: the evaluation split is empty")
+        raise ModelError("there are no crops to compare: the evaluation split is empty")
     data = model.read_bytes()
     session, network = open_session(data), checkpoint.build_model()
     plain = _on_crops(onnx_scorer(open_session(data, optimized=False)), checkpoint)
@@ -89,7 +89,7 @@ def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
     onnx_logits = in_batches(score, crops.images, USUAL)
     if onnx_logits.shape != torch_logits.shape:
         raise ModelError(
-            f"{model}: scores of shape {onnx_logits.shape}; "
+            f"{model}: the scores have shape {onnx_logits.shape}; "
             f"expected {torch_logits.shape}"
         )
     tolerance = _tolerance(network, _inputs(crops.images[:_DOUBLE_SAMPLE], checkpoint))
@@ -111,7 +111,7 @@ def compare(model: Path, checkpoint: Checkpoint, crops: Crops) -> Comparison:
 
 
 def _origin(session: Any, data: bytes, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What was compared, and in what."""
+    """What was compared, and with which versions."""
     versions = {o.domain: o.version for o in onnx.load_from_string(data).opset_import}
     return {
         "dtype": "float32",
@@ -219,7 +219,7 @@ def _probes(
     for kind, images in _unusual_images(crops).items():
         inputs = _inputs(images, checkpoint)
         if kind == _STRIDED:
-            # The values must count, not their order in memory.
+            # Only the values must matter, not their order in memory.
             inputs = np.ascontiguousarray(inputs.transpose(0, 3, 2, 1))
             inputs = inputs.transpose(0, 3, 2, 1)
         answer = in_batches(score, inputs, USUAL)

@@ -1,4 +1,4 @@
-"""What the exporter writes into a model file: labels, preprocessing and origin."""
+"""The metadata that the exporter writes: labels, preprocessing, provenance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Provenance:
 
 
 def describe(checkpoint: Checkpoint) -> ModelMetadata:
-    """What a model that is exported from the checkpoint says about itself."""
+    """The metadata of a model that is exported from the checkpoint."""
     return ModelMetadata(
         labels=tuple(checkpoint.labels),
         mean=tuple(checkpoint.mean),
@@ -43,7 +43,7 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
 
 
 def to_properties(metadata: ModelMetadata, provenance: Provenance) -> dict[str, str]:
-    """Spells metadata as ONNX properties: string keys with a prefix, string values."""
+    """Writes metadata as ONNX properties: string keys with a prefix, string values."""
     own = {
         "labels": json.dumps(metadata.labels),
         "mean": json.dumps(metadata.mean),
@@ -57,11 +57,11 @@ def to_properties(metadata: ModelMetadata, provenance: Provenance) -> dict[str, 
 
 
 def missing_provenance(properties: Mapping[str, str]) -> list[str]:
-    """Names the properties that should say where a model comes from, and do not."""
+    """Names the missing properties of a model's provenance."""
     keys = [PREFIX + field.name for field in fields(Provenance)]
     return [key for key in keys if not properties.get(key)]
 
 
 def mapping_of(labels: Sequence[str]) -> dict[str, int]:
-    """Label to class index, as `labels_mapping.json` holds it."""
+    """Label to class index, as in `labels_mapping.json`."""
     return {label: index for index, label in enumerate(labels)}

@@ -1,8 +1,8 @@
-"""The network as a model file holds it: nothing left that can be computed beforehand.
+"""Folds a network for export: computes everything that is constant beforehand.
 
-Batch normalization goes into the convolution before it, and what labels share into
-the weights of a plain linear head. Tensors keep their names, so that those of a file
-can be compared with a checkpoint's one by one.
+Batch normalization goes into the convolution before it, and what labels share into the
+weights of a plain linear head. Tensors keep their names, so that those of a file can be
+compared with a checkpoint's one by one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _COMPUTES = ("call_module", "call_function", "call_method")
 
 
 def fold(network: nn.Module) -> GraphModule:
-    """Folds a network in evaluation mode; the network itself stays as it is.
+    """Folds a network in evaluation mode; the network itself does not change.
 
     Returns:
         A module with the same logits, up to the rounding of float32.

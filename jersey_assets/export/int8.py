@@ -1,10 +1,10 @@
-"""The int8 model: the exported one with 8-bit weights and activations.
+"""The int8 model: quantization, comparison with the float model, and its checks.
 
 Static quantization (Jacob et al., "Quantization and Training of Neural Networks for
 Efficient Integer-Arithmetic-Only Inference", CVPR 2018) by onnxruntime: ranges of
 activations come from train crops, weights have a scale for each output channel. The
-last linear layer stays in float, so that scores keep their resolution. Unsigned
-activations beside signed weights is the pair that x86's integer instructions multiply.
+last linear layer stays in float, so that scores keep their resolution. x86's integer
+instructions multiply unsigned activations by signed weights.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
 CALIBRATION_CROPS = 256
 # Rounding to 8 bits may cost 1 % of the logits' energy; a wrong range costs far more.
 _LOWEST_SQNR_DB = 20.0
-# Share of the evaluation crops that may be lost on balance: one point of top-1.
+# Largest net loss, as a share of the evaluation crops: one point of top-1.
 _LARGEST_LOSS = 0.01
 
 
 def calibration_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Draws the train rows whose crops calibrate: always the same ones.
+    """Draws the train rows whose crops are used for calibration: always the same.
 
     Args:
         table: the validated table.
@@ -76,7 +76,7 @@ def write_int8(model: Path, calibration: Crops, crops: Crops, folder: Path) -> N
     """Writes the int8 model, its labels and `report.json` into a folder.
 
     Args:
-        model: the float model file, one that keeps the contract.
+        model: the float model file, which keeps the contract.
         calibration: train crops, at least one.
         crops: of the evaluation split, at least one.
         folder: an existing folder that nobody reads yet.
@@ -106,7 +106,7 @@ def quantize(model: Path, calibration: Crops, target: Path) -> None:
     """
     with TemporaryDirectory(prefix="jersey-int8-") as name:
         prepared, written = Path(name) / "prepared.onnx", Path(name) / "int8.onnx"
-        predictor = Predictor(model)  # refuses what onnxruntime's own tools might not
+        predictor = Predictor(model)  # refuses files that onnxruntime's tools may not
         quant_pre_process(model, prepared, skip_symbolic_shape=True)
         graph = onnx.load(prepared)
         quantize_static(
@@ -135,7 +135,7 @@ def compare_int8(model: Path, quantized: Path, crops: Crops) -> dict[str, Any]:
 
     Returns:
         The report, JSON values only: distances of its logits to the float model's,
-        `sqnr_db` (signal to quantization noise, decibel, null where the logits are
+        `sqnr_db` (signal to quantization noise, decibel, null if the logits are
         equal), top-1 of both, and the crops that only one of them reads
         (`only_float_right`, `only_int8_right`).
 
@@ -168,12 +168,12 @@ def compare_int8(model: Path, quantized: Path, crops: Crops) -> dict[str, Any]:
 def verdicts(
     quantized: Path, report: Mapping[str, Any], labels: LabelsFile
 ) -> list[Verdict]:
-    """Judges an int8 model and what was measured on it.
+    """Judges an int8 model and its report.
 
     Args:
         quantized: the int8 model file.
         report: as `write_int8` wrote it.
-        labels: what the graph's `class_mapping` says.
+        labels: of the graph's `class_mapping`.
 
     Returns:
         int8_contract_holds, int8_close_to_float, int8_accuracy_kept.
@@ -198,7 +198,7 @@ def _judge_closeness(report: Mapping[str, Any]) -> Verdict:
 
 
 def _judge_accuracy(report: Mapping[str, Any]) -> Verdict:
-    """Both models read the same crops, so only those that one of them reads count."""
+    """Both models read the same crops, so only crops that just one reads count."""
     lost, won = report["only_float_right"], report["only_int8_right"]
     allowed = max(1, int(_LARGEST_LOSS * report["images"]))
     return Verdict(
@@ -206,8 +206,8 @@ def _judge_accuracy(report: Mapping[str, Any]) -> Verdict:
         passed=lost - won <= allowed,
         message=f"top-1 {report['int8_top1']:.2%} in int8, {report['float_top1']:.2%} "
         f"in float on the same {report['images']} crops: {lost} are read only in "
-        f"float, {won} only in int8; {allowed} may be lost on balance (1 % of the "
-        "crops, never fewer than one)",
+        f"float, {won} only in int8; a net loss of {allowed} is allowed (1 % of the "
+        "crops, at least one)",
         facts={"only_float_right": lost, "only_int8_right": won, "allowed": allowed},
     )
 
@@ -227,7 +227,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _crops_of(crops: Crops) -> NDArray[np.uint8]:
-    """As the predictor takes them: uint8 [n, S, S, 3]."""
+    """Returns crops as the predictor takes them: uint8 [n, S, S, 3]."""
     images: NDArray[np.uint8] = crops.images.permute(0, 2, 3, 1).numpy()
     return images
 
@@ -239,8 +239,8 @@ def _head(model: onnx.ModelProto) -> str:
 
 
 def _sqnr(answer: Numbers, reference: Numbers) -> float:
-    """Signal to quantization noise, dB; infinite where there is no noise."""
-    # A constant added to all scores changes no answer, and is no signal.
+    """Signal to quantization noise, dB; infinite if there is no noise."""
+    # A constant added to all scores changes no answer, so it is not signal.
     signal = reference - reference.mean(axis=1, keepdims=True)
     noise = float(np.square(answer - reference).sum())
     energy = float(np.square(signal).sum())
@@ -251,7 +251,7 @@ def _sqnr(answer: Numbers, reference: Numbers) -> float:
 def _latency(
     model: Path, quantized: Path, crop: NDArray[np.uint8]
 ) -> list[dict[str, Any]]:
-    """Rows as `measure_latency`'s, with all threads, int8 beside float."""
+    """Rows like those of `measure_latency`, with all threads, int8 beside float."""
     threads = usable_cpus()
     scorers = {
         name: onnx_scorer(open_session(path.read_bytes(), threads=threads))

@@ -1,4 +1,4 @@
-"""Latency and throughput of a model file beside its checkpoint in PyTorch."""
+"""Measures latency and throughput of a model file and of its checkpoint in PyTorch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def measure_latency(
     Args:
         data: the model file's content.
         checkpoint: what it was exported from.
-        seconds: spent on each batch size, at least.
+        seconds: at least spent on each batch size.
 
     Returns:
         Rows of `runtime`, `threads`, `batch_size`, `milliseconds` (median of a batch)
@@ -64,7 +64,7 @@ def measure_latency(
 def latency_row(
     runtime: str, threads: int, batch_size: int, seconds: float
 ) -> dict[str, Any]:
-    """What a batch took, and how many images a second that makes."""
+    """Makes a row of a batch's time and the images per second."""
     return {
         "runtime": runtime,
         "threads": threads,
@@ -77,15 +77,15 @@ def latency_row(
 def interleaved_seconds(
     scorers: Mapping[str, Scorer], batch: NDArray[Any], seconds: float
 ) -> dict[str, list[float]]:
-    """Times scorers in turn, so that what else the machine does meets all alike.
+    """Times scorers in turn, so that other load on the machine affects all of them.
 
     Args:
         scorers: by name.
-        batch: what each is given, [n, 3, S, S].
-        seconds: for all together, at least; five rounds are made in any case.
+        batch: the input, [n, 3, S, S].
+        seconds: for all together, at least; there are at least five rounds.
 
     Returns:
-        The seconds of each run, by name, without a first one that allocates.
+        The seconds of each run, by name, without the first one, which allocates.
     """
     for score in scorers.values():
         score(batch)
@@ -93,7 +93,7 @@ def interleaved_seconds(
     begin, rounds = time.perf_counter(), 0
     while rounds < _ROUNDS or time.perf_counter() - begin < seconds:
         for name, score in scorers.items():
-            time.sleep(_PAUSE_S)  # until the threads of the one before spin no more
+            time.sleep(_PAUSE_S)  # until the previous scorer's threads stop spinning
             start = time.perf_counter()
             score(batch)
             times[name].append(time.perf_counter() - start)

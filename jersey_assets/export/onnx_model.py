@@ -1,8 +1,7 @@
-"""The exporter: a checkpoint's averaged weights as one self-contained ONNX file.
+"""The exporter: writes a checkpoint as one ONNX file (names, opset, axes).
 
-Everything that a deployment needs is inside: the weights, the labels, how crops are
-prepared, and where the model comes from. The same weights and provenance give the
-same bytes.
+The file contains everything that a deployment needs: averaged weights, labels,
+preprocessing and provenance. The same weights and provenance give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,17 +25,16 @@ if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
 
 MODEL_FILE = "model.onnx"
-# What torch emits without converting.
+# The opset that torch emits without conversion.
 OPSET = 20
 
 
 def export_onnx(checkpoint: Checkpoint, folder: Path, provenance: Provenance) -> None:
     """Writes `model.onnx` and `labels_mapping.json` into a folder.
 
-    The graph holds what a plain network does: convolutions that have taken in their
-    normalization, one linear layer at the end. It takes `input`, normalized
-    float32 [batch, 3, S, S], and gives `logits`, float32 [batch, classes]; batch is
-    any number of crops.
+    The graph is a plain network: convolutions with their normalization folded in, and
+    one linear layer at the end. It takes `input`, normalized float32 [batch, 3, S, S],
+    and gives `logits`, float32 [batch, classes]; batch is any number of crops.
 
     Args:
         checkpoint: whose averaged weights are exported.
@@ -62,7 +60,7 @@ def trace(model: torch.nn.Module, image_size: int) -> onnx.ModelProto:
     Raises:
         ModelError: the exporter cannot translate the module.
     """
-    # Two rows: a batch of one is what torch.export takes for a constant.
+    # Two rows: torch.export would treat a batch of one as a constant.
     example = torch.zeros(2, 3, image_size, image_size)
     with _quiet_exporter():
         try:

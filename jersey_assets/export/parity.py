@@ -1,4 +1,4 @@
-"""The parity report: PyTorch and onnxruntime on the same crops, measured and judged."""
+"""Writes the parity report of PyTorch and onnxruntime: JSON, figures and HTML page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def write_parity(
     model: Path, checkpoint: Checkpoint, crops: Crops, folder: Path
 ) -> dict[str, Any]:
-    """Writes `report.json`, its figures and `report.html`; gives the report.
+    """Writes `report.json`, its figures and `report.html`; returns the report.
 
     Raises:
-        ModelError: as `compare`.
+        ModelError: see `compare`.
     """
     from jersey_assets.plots.png import draw_png
     from jersey_assets.plots.runtimes import (

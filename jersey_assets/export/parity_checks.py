@@ -1,4 +1,4 @@
-"""Whether a parity report is good news, also one of an old run."""
+"""The checks of parity_report: logits, top-1 and independence of the batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def verdicts(report: Mapping[str, Any]) -> list[Verdict]:
 
 
 def largest_error(report: Mapping[str, Any]) -> float | None:
-    """Of all crops, every batch size, and graph optimizations on and off."""
+    """The largest error over all crops, batch sizes and graph optimizations."""
     compared = (*report["per_batch_size"], *report["per_optimization"])
     return _worst([row["max_abs_error"] for row in (report, *compared)])
 
@@ -50,7 +50,7 @@ def _judge_logits(report: Mapping[str, Any]) -> Verdict:
 
 
 def _judge_top1(report: Mapping[str, Any]) -> Verdict:
-    """A tie within twice the tolerance can fall either way, and is no disagreement."""
+    """A tie within twice the tolerance may go either way and is not a disagreement."""
     tolerance, found = report["tolerance"], report["disagreements"]
     message = (
         f"top-1 agrees on {report['top1_agreement']:.2%} of "
@@ -87,7 +87,7 @@ def _judge_batches(report: Mapping[str, Any]) -> Verdict:
 
 
 def _at_most(values: Iterable[float | None], limit: float | None) -> bool:
-    """Whether all are numbers within the limit; a null is neither."""
+    """Whether all values are within the limit; null is not."""
     return limit is not None and all(v is not None and v <= limit for v in values)
 
 

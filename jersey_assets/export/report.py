@@ -1,7 +1,7 @@
-"""The parity report as one HTML page for people who were not there.
+"""Writes the parity report as one self-contained HTML page.
 
-The page holds its figures and crops as data URIs and forbids itself every request,
-so it can be mailed, stored and opened anywhere. All text is escaped.
+The page contains its figures and crops as data URIs and makes no requests, so it can be
+mailed, stored and opened anywhere. All text is escaped.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 # Crops that are shown; report.json lists every one.
 _SHOWN_DISAGREEMENTS = 200
 _FIGURES = {
-    "errors.png": "How far the logits of the two runtimes are apart, all crops",
-    "logits.png": "Each logit in both runtimes; equal ones lie on the diagonal",
-    "latency.png": "Time of a batch against its size, both axes logarithmic",
+    "errors.png": "How much the logits of the two runtimes differ, all crops",
+    "logits.png": "Each logit in both runtimes; equal ones are on the diagonal",
+    "latency.png": "Time per batch against batch size, both axes logarithmic",
 }
 
 
@@ -36,13 +36,13 @@ def write_html(
     crops: Crops,
     folder: Path,
 ) -> None:
-    """Writes `report.html` beside the figures that it takes in.
+    """Writes `report.html` beside the figures that it embeds.
 
     Args:
         report: what `comparison.compare` measured, with `latency`.
         verdicts: how it was judged.
         crops: the crops that were compared.
-        folder: where the figures lie and the page goes.
+        folder: holds the figures, and gets the page.
     """
     page = _template().render(
         report=report,
@@ -73,7 +73,7 @@ def _template() -> Any:
 
 
 def _number(value: float | None) -> str:
-    """Three digits; what is no number says so."""
+    """Three digits, or "not a number"."""
     return "not a number" if value is None else f"{value:.3g}"
 
 
@@ -101,7 +101,7 @@ def _data_uri(png: bytes) -> str:
 
 
 def _origin(properties: Mapping[str, str]) -> dict[str, str]:
-    """The model's metadata as its file holds it, the labels counted and spelled."""
+    """The model's metadata from its file, with the labels counted and listed."""
     said = {key.removeprefix("jersey."): value for key, value in properties.items()}
     labels = json.loads(said["labels"])
     shown = ", ".join(_label(label) for label in labels)

@@ -1,4 +1,4 @@
-"""The two runtimes that are compared, behind one signature: a batch in, logits out."""
+"""Runs a model in onnxruntime or PyTorch behind one function: batch to logits."""
 
 from __future__ import annotations
 

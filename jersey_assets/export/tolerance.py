@@ -1,4 +1,4 @@
-"""How close two implementations of one network must be, and how that is measured.
+"""The parity tolerance, and the distances that are compared with it.
 
 All comparisons are in double precision and fail on NaN: `abs(a - b).max() > tolerance`
 would let it through.
@@ -13,32 +13,32 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[Any]
 
-# How far a row's scores may move with the batch around it, as a share of the largest
+# How much a row's scores may change with the batch around it, as a share of the largest
 # score: other kernels add in another order. float32 has 7 digits, and a deep network
 # loses two or three of them.
 RELATIVE_ROUNDING = 1e-4
-# Four bits over the error that PyTorch's own float32 makes on the same network and
-# inputs: another order of summation, fused multiply-adds, Winograd convolutions.
+# Four bits more than the error of PyTorch's own float32 on the same network and inputs:
+# another order of summation, fused multiply-adds, Winograd convolutions.
 ROUNDING_FACTOR = 16.0
 ROUNDING_REASON = (
     "16 times the largest error that PyTorch's own float32 makes against float64 on "
     "the same network and crops: another order of summation is allowed, another "
     "network is not"
 )
-# No float32 network of ours comes near it; a PyTorch that multiplies in bfloat16 does,
-# and must not widen the tolerance.
+# None of our float32 networks comes near it; a PyTorch that multiplies in bfloat16
+# does, and must not widen the tolerance.
 _WIDEST = 1e-3
 
 
 def largest_error(a: Numbers, b: Numbers) -> float:
-    """Largest absolute difference; NaN where either holds one."""
+    """Largest absolute difference; NaN if either has one."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))
     return float(difference.max()) if difference.size else 0.0
 
 
 def within(a: Numbers, b: Numbers | float, tolerance: float) -> bool:
-    """Whether no two numbers differ by more than the tolerance; False on NaN."""
+    """Whether no two numbers differ by more than the tolerance; False for NaN."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))
     return bool((difference <= tolerance).all())
@@ -52,8 +52,8 @@ def rounding_tolerance(single: Numbers, double: Numbers) -> float:
         double: the same network's in float64.
 
     Returns:
-        An absolute tolerance, never under the spacing of the scores' own digits and
-        never over a thousandth of the largest score.
+        An absolute tolerance, at least the spacing of the scores' own digits and at
+        most a thousandth of the largest score.
     """
     scale = float(np.abs(double).max(initial=0))
     spacing = float(np.finfo(np.float32).eps) * scale
@@ -78,17 +78,17 @@ def distance(answer: Numbers, reference: Numbers) -> dict[str, float | None]:
 
 
 def agreement(answer: Numbers, reference: Numbers) -> float:
-    """The share of rows, 0..1, with the same best class, both being finite."""
+    """The share of rows, 0..1, with the same best class, if both are finite."""
     ours, theirs = top1(answer), top1(reference)
     return float(((ours == theirs) & (ours >= 0)).mean())
 
 
 def top1(logits: Numbers) -> NDArray[np.int64]:
-    """The best class of each row; -1 where the row is not finite."""
+    """The best class of each row; -1 if the row is not finite."""
     best = np.nan_to_num(logits, nan=-np.inf).argmax(axis=1)
     return np.where(np.isfinite(logits).all(axis=1), best, -1)
 
 
 def json_number(value: float) -> float | None:
-    """The number, or None where JSON has none for it."""
+    """The number, or None if JSON cannot represent it."""
     return float(value) if np.isfinite(value) else None

@@ -1,1 +1,1 @@
-"""The asset graph: Dagster's nouns."""
+"""The asset graph: assets, their checks and pages, resources and run config."""

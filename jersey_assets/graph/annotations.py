@@ -1,4 +1,4 @@
-"""Annotations: the files that people put there, and what holds of their rows."""
+"""Assets annotation_files, validated_annotations, rejected_annotations and checks."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -27,10 +27,10 @@ from jersey_assets.text import count
 
 @dg.observable_source_asset
 def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult:
-    """The JSONL files below the dataset root, as people put them there.
+    """The JSONL files below the dataset root.
 
-    Nothing here writes them. Observing takes one fingerprint over their names and
-    contents; a new fingerprint is what makes the sensor ask for a retraining.
+    The graph never writes them. Observing them takes one fingerprint over their names
+    and contents; when it changes, the sensor requests a retraining.
     """
     from jersey_assets.annotations.disk.fingerprint import fingerprint
 
@@ -47,10 +47,10 @@ def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult
         dg.AssetSpec(
             "validated_annotations",
             deps=[annotation_files],
-            description="The table of annotations that hold, one row each: label, "
-            "split, image, its size and hashes. Every later asset reads crops by this "
-            "table and nothing else. Rows that do not hold are in "
-            "`rejected_annotations`; the checks say whether there are too many.",
+            description="The table of valid annotations, one row each: label, split, "
+            "image, its size and hashes. All later assets read crops only by this "
+            "table. Rows with faults are in `rejected_annotations`; the checks say "
+            "whether there are too many.",
             code_version=code_version("annotations.validate"),
             kinds={"pandera", "parquet"},
             owners=OWNERS,
@@ -59,8 +59,8 @@ def annotation_files(dataset: Dataset, artifacts: Artifacts) -> dg.ObserveResult
             "rejected_annotations",
             deps=[annotation_files],
             description="Every annotation that was set aside, with file, line, field, "
-            "value, reason and what to do about it. Nothing is dropped or repaired in "
-            "silence: rows read = kept + set aside + merged duplicates.",
+            "value, reason and what to do about it. Nothing is silently dropped or "
+            "repaired: rows read = kept + set aside + merged duplicates.",
             code_version=code_version("annotations.validate"),
             kinds={"parquet"},
             owners=OWNERS,
@@ -81,7 +81,7 @@ def annotations(
     cache = io.store.cache_file("crops.parquet")
     found = validate(opened.path, rules, context.log.info, cache)
     observe_input(context, annotation_files.key, found.summary["fingerprint"])
-    if found.summary["kept"]:  # a folder named by mistake holds nothing
+    if found.summary["kept"]:  # a folder named by mistake has no rows to keep
         claim(io.store, opened)
     for asset, write, page in (
         ("validated_annotations", contact_sheet.write_validated, validated_page),
@@ -156,7 +156,7 @@ def rejected_page(artifact: Artifact) -> Page:
 
 
 def _findings(table: Any) -> dg.TableMetadataValue:
-    """The first findings; few columns, since a page of the UI is not wide."""
+    """The first findings; few columns, since the UI's page is narrow."""
     from jersey_assets.annotations.result import place
 
     return table_of(
@@ -187,9 +187,9 @@ def _columns(table: Any, descriptions: Mapping[str, str]) -> dg.TableSchema:
             "no_conflicting_labels": "No more images than the budget allows are listed "
             "with two labels.",
             "labels_known_in_train": "No more valid and test rows than the budget "
-            "allows have a label that train lacks.",
+            "allows have a label that train does not have.",
             "no_split_leakage": "No more crops than the budget allows are in two "
-            "splits, pixel for pixel; near copies are told.",
+            "splits, pixel for pixel; near copies are counted.",
             "every_split_has_rows": "train and valid have rows; test may be absent.",
         },
         {

@@ -1,8 +1,8 @@
-"""How an asset reads its inputs and publishes what was made of them.
+"""AssetIO: how an asset reads its inputs from the store and publishes its result.
 
 Name, code version and allowed inputs come from the asset's definition. What an asset
 reads is recorded as the origin of what it publishes, and it can read only what it
-declares: so the graph that people see is the graph that is stored.
+declares: so the graph in the UI is the graph that is stored.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from jersey_assets.runs.dagster_internals import forget_input_version
 from jersey_assets.runs.history import READ_TAG
 from jersey_assets.storage.manifest import Artifact, Origin
 
-# What a manifest takes over from the artifacts it was made from.
+# What a manifest copies from the manifests of its inputs.
 _INHERITED = ("dataset", "dataset_fingerprint", "dataset_rows", "recipe_hash")
 
 
 class UndeclaredInputError(RuntimeError):
-    """An asset reads what is not among its `deps`."""
+    """An asset reads an asset that is not among its `deps`."""
 
 
 class AssetIO:
@@ -42,14 +42,14 @@ class AssetIO:
 
         Raises:
             UndeclaredInputError: it is not among the `deps` of the asset that runs.
-            StorageError: the input was not materialized yet, or is damaged.
+            StorageError: the input has not been materialized, or is damaged.
         """
         declared = [key.to_user_string() for key in self._asset.dependency_keys]
         if asset not in declared:
             raise UndeclaredInputError(
                 f"{self._asset.op.name} reads {asset}, which is not among its deps "
-                f"({', '.join(sorted(declared)) or 'none'}): add it there, so that the "
-                "graph shows it and runs it first"
+                f"({', '.join(sorted(declared)) or 'none'}); add it, so that the graph "
+                "shows it and runs it first"
             )
         artifact = self.store.require(asset)
         self._inputs.append(artifact)
@@ -68,7 +68,7 @@ class AssetIO:
         Args:
             write: as in `store_artifact`.
             page: what the asset's page shows of an artifact, read from its files, so
-                that a stored artifact and a new one are shown alike.
+                that stored and new artifacts look the same.
             settings: as in `store_artifact`.
             asset: as in `store_artifact`.
             facts: as in `store_artifact`.
@@ -87,8 +87,8 @@ class AssetIO:
 
         Args:
             write: writes the artifact's files into an empty folder.
-            settings: what decides the content beside the inputs and the code.
-            asset: the asset's name, where the op that runs makes several.
+            settings: what determines the content besides the inputs and the code.
+            asset: the asset's name, if the op that runs makes several.
             facts: provenance for the manifest.
         """
         key = dg.AssetKey(asset) if asset else self._asset.key
@@ -105,7 +105,7 @@ class AssetIO:
 
         Args:
             artifact: what readers will find in the store.
-            shown: what its page shows beside what all pages do.
+            shown: what its page shows in addition to what all pages show.
         """
         sizes = [entry["size"] for entry in artifact.manifest["files"].values()]
         return dg.MaterializeResult(
@@ -131,9 +131,9 @@ def observe_input(
 ) -> None:
     """Tells Dagster which version of an external asset this step has read.
 
-    Without this the step would be linked to the version that was seen last before it
-    started, and the UI would call what it made out of date. The run is tagged with it
-    as well, so that the sensor knows what a run reads, whoever started it.
+    Otherwise the step would be linked to the version that was observed last before it
+    started, and the UI would show its result as stale. The run is tagged with it as
+    well, so that the sensor knows what a run has read, whoever started it.
     """
     tags = {"dagster/data_version": data_version}
     context.instance.report_runless_asset_event(dg.AssetObservation(asset, tags=tags))

@@ -1,8 +1,8 @@
-"""Run config made from the rooms' own settings, so that a knob is written once.
+"""Turns pydantic models (the recipe, …) into run config, and explains its faults.
 
-Dagster checks names and types of run config, in the Launchpad as well. Ranges, and
-settings that contradict each other, are checked where a run is made, by the model that
-the settings came from: before anything is read, and before there is a run.
+Dagster checks names and types of run config, also in the Launchpad. Ranges and
+contradictory settings are checked when a run is created, by the model that the settings
+came from: before anything is read, and before the run exists.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from jersey_assets.text import readable, shorten
 
 Path = tuple[str, ...]
 Fault = tuple[Path, str]
-"""Where in the run config, and a sentence."""
+"""A path in the run config, and a sentence about it."""
 
 _LISTED = 12
-# By the names that Dagster (`Int`) and pydantic (`int_type`) have for them.
+# Keyed by the names that Dagster (`Int`) and pydantic (`int_type`) use.
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -42,7 +42,7 @@ _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 
 
 class Settings(OwnShape):
-    """A pydantic model's fields as the config of an op; the model judges it as well."""
+    """A pydantic model's fields as the config of an op, which the model validates."""
 
     def __init__(self, model: type[BaseModel]) -> None:
         """Takes names, types, defaults, descriptions and ranges from a model."""
@@ -50,7 +50,7 @@ class Settings(OwnShape):
         self.model = model
 
     def post_process(self, value: Any) -> Any:
-        """Raises where the model refuses the values, defaults included."""
+        """Raises if the model refuses the values, defaults included."""
         if found := _refused(self.model, value):
             raise PostProcessingError("; ".join(sentence for _, sentence in found))
         return value
@@ -79,7 +79,7 @@ def faults(defs: dg.Definitions, config: Mapping[str, Any]) -> list[Fault]:
         config: the run config.
 
     Returns:
-        Where, and what is wrong and allowed there; nothing where a run may start.
+        Where, what is wrong and what is allowed there; empty if a run may start.
     """
     job = defs.resolve_implicit_global_asset_job_def()
     schema = job.run_config_schema.run_config_schema_type
@@ -91,7 +91,7 @@ def faults(defs: dg.Definitions, config: Mapping[str, Any]) -> list[Fault]:
             fault for each in error.errors for fault in _described(each, schema, config)
         ]
     found += [
-        # Dagster passes over ops and resources that it does not know.
+        # Dagster ignores ops and resources that it does not know.
         ((section, name), _unknown(name, (section,), schema))
         for section in ("ops", "resources")
         if isinstance(given := config.get(section), Mapping)
@@ -145,7 +145,7 @@ def _unknown(name: str, path: Path, schema: ConfigType) -> str:
         return f"{said}; did you mean `{near[0]}`?"
     homes = [home for home in _homes(schema, str(name)) if home != path]
     if len(homes) == 1:
-        return f"{said}; it stands under {_under(homes[0])}"
+        return f"{said}; it belongs under {_under(homes[0])}"
     listed = ", ".join(sorted(allowed)[:_LISTED]) or "nothing"
     more = ", …" if len(allowed) > _LISTED else ""
     return f"{said}; allowed there: {listed}{more}"
@@ -159,8 +159,7 @@ def _what(path: Path) -> str:
         kinds = {"ops": "an asset or op of the graph", "resources": "a resource"}
         return kinds.get(path[0], f"known under {_under(path)}")
     if path[0] in ("ops", "resources") and path[2:3] == ("config",):
-        kind = "a knob" if path[0] == "ops" else "a setting"
-        return f"{kind} of {' '.join((path[1], *path[3:]))}"
+        return f"a setting of {' '.join((path[1], *path[3:]))}"
     return f"known under {_under(path)}"
 
 
@@ -169,7 +168,7 @@ def _under(path: Path) -> str:
 
 
 def _homes(kind: ConfigType, name: str, path: Path = ()) -> list[Path]:
-    """The places where a name would be allowed."""
+    """The sections in which a name is allowed."""
     found = [path] if name in _names(kind) else []
     for each in _names(kind):
         found += _homes(_type_at(kind, (each,)), name, (*path, each))
@@ -182,7 +181,7 @@ def _names(kind: ConfigType) -> list[str]:
 
 def _type_at(kind: ConfigType, path: Path) -> ConfigType:
     for name in path:
-        if name not in _names(kind):  # below a value that may come from `env`
+        if name not in _names(kind):  # below a value that may come from `env:`
             return kind
         kind = kind.fields[name].config_type  # type: ignore[attr-defined]
         while kind.kind is ConfigTypeKind.NONEABLE:
@@ -207,7 +206,7 @@ def _wanted(kind: ConfigType) -> str:
 
 
 def _as_number(value: Any) -> str:
-    """How to write a number that is given as text, as YAML takes `2e-3`."""
+    """How to write a number that is given as text, such as `2e-3` in YAML."""
     try:
         return f": write {float(value):g}" if isinstance(value, str) else ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""Export: the ONNX model, its parity with PyTorch, and the model of 8 bits."""
+"""Assets onnx_model, parity_report and int8_model, with their checks and pages."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,13 +69,14 @@ def onnx_page(artifact: Artifact) -> Page:
     specs=check_specs(
         "onnx_model",
         {
-            "graph_is_valid": "One whole, self-contained file that onnx.checker and "
+            "graph_is_valid": "One complete, self-contained file that onnx.checker and "
             "onnxruntime accept, with one input and one output.",
             "output_is_logits": "The output `logits` holds unnormalised scores, one "
-            "row a crop, one column a class.",
-            "batch_axis_is_dynamic": "Any batch size runs, and gives one row a crop.",
-            "weights_match_checkpoint": "It answers as the checkpoint's averaged "
-            "weights do, and not as other weights.",
+            "row per crop, one column per class.",
+            "batch_axis_is_dynamic": "Every batch size runs and gives one row per "
+            "crop.",
+            "weights_match_checkpoint": "It gives the same answers as the checkpoint's "
+            "averaged weights, and not those of other weights.",
             "labels_match_class_mapping": "Labels and their order agree in the file, "
             "beside it, in the checkpoint and in the class mapping.",
         },
@@ -105,8 +106,8 @@ def onnx_checks(artifacts: Artifacts) -> Iterator[dg.AssetCheckResult]:
 def parity_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
-    """Onnxruntime against PyTorch on the same crops: how far the logits differ,
-    whether the answers do, and whether a row depends on its batch.
+    """Compares onnxruntime with PyTorch on the same crops: how much the logits
+    differ, whether the answers do, and whether a row depends on its batch.
     """
     import pandas as pd
 
@@ -149,9 +150,10 @@ def parity_page(artifact: Artifact) -> Page:
     specs=check_specs(
         "parity_report",
         {
-            "logits_within_tolerance": "onnxruntime's logits are PyTorch's, within "
+            "logits_within_tolerance": "onnxruntime's logits equal PyTorch's, within "
             "the tolerance of float arithmetic.",
-            "top1_agrees": "Both answer the same for every crop, near ties aside.",
+            "top1_agrees": "Both give the same answer for every crop, except for near "
+            "ties.",
             "batch_independent": "A crop's logits do not depend on its batch.",
         },
     )
@@ -177,7 +179,7 @@ def int8_model(
 ) -> dg.MaterializeResult:
     """The model with 8-bit weights and activations, calibrated on train crops, and
     what that costs in accuracy and gains in speed. Nothing depends on it: deploy it
-    instead of the released model where its checks hold and it is faster.
+    instead of the released model if its checks pass and it is faster.
     """
     import pandas as pd
 
@@ -218,12 +220,12 @@ def int8_page(artifact: Artifact) -> Page:
         "int8_model",
         {},
         {
-            "int8_contract_holds": "It keeps the contract of `onnx_model`, NaN aside, "
-            "and its weights do have 8 bits.",
+            "int8_contract_holds": "It keeps the contract of `onnx_model`, except for "
+            "NaN, and its weights have 8 bits.",
             "int8_close_to_float": "Rounding costs its logits at most 1 % of their "
             "energy.",
-            "int8_accuracy_kept": "On the same crops it reads no more than 1 % fewer "
-            "than the float model does.",
+            "int8_accuracy_kept": "On the same crops it reads at most 1 % fewer than "
+            "the float model does.",
         },
     )
 )

@@ -1,4 +1,4 @@
-"""Labels: which class each one is, what the network will see, what is drawn for it."""
+"""Assets class_mapping, dataset_statistics, rendered_crops, with checks and pages."""
 
 import json
 from collections.abc import Iterator
@@ -37,8 +37,8 @@ def class_mapping(
 ) -> dg.MaterializeResult:
     """Label → class index: the labels of the train split, sorted as strings.
 
-    Where "" (no readable number) is a label, it is class 0. The mapping travels
-    with the checkpoint, inside the ONNX file and beside it.
+    If "" (no readable number) is a label, it is class 0. The mapping is stored in
+    the checkpoint, inside the ONNX file and beside it.
     """
     import pandas as pd
 
@@ -70,7 +70,7 @@ def mapping_page(artifact: Artifact) -> Page:
         "class_mapping",
         {
             "mapping_is_contiguous": "The class indices are 0, 1, 2, … without a gap.",
-            "mapping_covers_train": "The labels are train's, no more and no fewer.",
+            "mapping_covers_train": "The labels are exactly those of train.",
         },
     )
 )
@@ -97,7 +97,7 @@ def class_mapping_checks(artifacts: Artifacts) -> Iterator[dg.AssetCheckResult]:
 def dataset_statistics(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
-    """What the network will see: counts per class and split, imbalance, crop sizes,
+    """Statistics of the dataset: counts per class and split, imbalance, crop sizes,
     channel mean and deviation (the normalization), metadata distributions.
     """
     import pandas as pd
@@ -144,9 +144,9 @@ def statistics_page(artifact: Artifact) -> Page:
 def rendered_crops(
     context: dg.AssetExecutionContext, artifacts: Artifacts
 ) -> dg.MaterializeResult:
-    """Drawn crops for labels that train shows too seldom: none unless `fill_to` asks.
+    """Drawn crops for labels with few train crops; none unless `fill_to` is set.
 
-    Training adds them to the train split; no other split ever sees one.
+    Training adds them to the train split; no other split ever contains one.
     """
     import pandas as pd
 

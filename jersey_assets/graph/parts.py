@@ -1,7 +1,7 @@
-"""What assets and their pages are made of: checks, answers, tables, small pictures.
+"""Building blocks of asset pages and checks: pictures, tables, check results.
 
 Everything on a page is read from the artifact's files. Pictures are embedded small,
-because the event log keeps them for ever; the large ones are files of the artifact.
+because the event log keeps them forever; the large ones are files of the artifact.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jersey_assets.text import readable, shorten
 from jersey_assets.verdict import Verdict
 
 Page = dict[str, Any]
-"""Metadata of a materialization; `headline` is the line of the terminal's summary."""
+"""Metadata of a materialization; `headline` is its line in the terminal's summary."""
 
 MAX_ROWS = 100
 _CELL_CHARACTERS = 1_000
@@ -36,9 +36,9 @@ def check_specs(
 
     Args:
         asset: the asset's name.
-        blocking: where one of them fails, what depends on the asset does not run, and
+        blocking: if one of them fails, assets that depend on this one do not run, and
             the run ends with exit code 1.
-        warning: those that stop nothing.
+        warning: checks that stop nothing.
     """
     specs = [
         dg.AssetCheckSpec(name, asset=asset, blocking=True, description=text)
@@ -51,7 +51,7 @@ def check_specs(
 
 
 def answer(asset: str, verdict: Verdict) -> dg.AssetCheckResult:
-    """Turns a verdict into a check's result; anything else is green in silence."""
+    """Turns a verdict into a check's result, which Dagster shows with its severity."""
     severity = dg.AssetCheckSeverity
     return dg.AssetCheckResult(
         asset_key=asset,
@@ -66,11 +66,11 @@ def answer(asset: str, verdict: Verdict) -> dg.AssetCheckResult:
 def answers(
     store: Store, judged: Artifact, verdicts: Iterable[Verdict]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Turns the verdicts on an artifact into results, and notes them beside it.
+    """Turns the verdicts on an artifact into results, and stores them beside it.
 
     Args:
-        store: holds the artifact; a release reads the note.
-        judged: the artifact; Dagster takes an answer for one about the version that
+        store: holds the artifact; a release reads the stored answers.
+        judged: the artifact; Dagster itself would link an answer to the version that
             was materialized last, which may be another run's.
         verdicts: of all the checks of its asset.
     """
@@ -85,18 +85,18 @@ def pictures_of(artifact: Artifact) -> Page:
     return {
         name.removesuffix(".png"): _picture(artifact, name)
         for name in artifact.manifest["files"]
-        # A series, epoch by epoch, would swell the event log: it stays in the folder.
+        # A picture per epoch would bloat the event log: these stay in the folder.
         if name.endswith(".png") and "_epoch_" not in name
     }
 
 
 def _picture(artifact: Artifact, name: str) -> dg.MetadataValue[Any]:
-    """A small copy of a picture, or where the file is: a page never fails a run."""
+    """A small copy of a picture, or the file's path: a page never fails a run."""
     from jersey_assets.plots.png import shrink_png
 
     try:
         data = shrink_png(artifact.file(name).read_bytes())
-    except Exception as error:  # Pillow raises many types; none is worth a training
+    except Exception as error:  # Pillow raises many types; none may fail a run
         _logger.warning("%s is not shown on the page: %s", name, error)
         return dg.MetadataValue.path(f"{artifact.location}/{name}")
     text = base64.b64encode(data).decode("ascii")

@@ -1,4 +1,4 @@
-"""Release: the bundle that people deploy, and the gate before it."""
+"""Asset released_model: the bundle to deploy, with its two checks and its page."""
 
 from collections.abc import Iterator
 
@@ -27,12 +27,12 @@ from jersey_assets.text import readable
         "released_model",
         {
             "better_than_one_answer": "On 20 evaluation crops or more, the model reads "
-            "significantly more of them than always giving the commonest label would."
+            "significantly more of them than always giving the most common label would."
         },
         {
             "not_worse_than_current": "The new model reads the evaluation crops no "
             "worse than the current release, beyond sampling noise; otherwise the "
-            "current one stays.",
+            "current one is kept.",
         },
     ),
     code_version=code_version("release.bundle"),
@@ -44,9 +44,9 @@ def released_model(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """The bundle that people deploy: `model.onnx`, `labels_mapping.json`, the reports
-    and a model card. Published only when provenance and parity hold, the model reads
+    and a model card. Published only if provenance and parity hold, the model reads
     more than always giving one answer would, and it is not worse than the current
-    release on the same crops; otherwise that one stays, and `decision` says why.
+    release on the same crops; otherwise that one is kept, and `decision` says why.
     """
     from jersey_assets.release.bundle import Candidate
     from jersey_assets.release.publish import publish_or_keep

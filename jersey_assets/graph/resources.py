@@ -1,7 +1,7 @@
-"""The dataset and the artifact store, as Dagster resources with described settings.
+"""Dagster resources: dataset, artifacts and retraining, and their settings.
 
-What belongs here: settings that several assets share. Knobs of one asset are that
-asset's config. The resources hand out the rooms' own objects.
+Settings that several assets share belong here; settings of one asset are that asset's
+config. The resources hand out plain objects such as `Store`.
 """
 
 import os
@@ -26,7 +26,7 @@ from jersey_assets.storage.store import Store
 
 
 def default_data_root() -> str:
-    """Where the dataset lies; empty: where the artifact root's own one does."""
+    """Where the dataset is; empty: the one that the artifact root belongs to."""
     return os.environ.get("JERSEY_DATA_ROOT", "")
 
 
@@ -36,7 +36,7 @@ def default_artifact_root() -> str:
 
 
 def default_retrain_config() -> str:
-    """The run config of the runs that the sensor asks for."""
+    """The run config file of the runs that the sensor requests."""
     return os.environ.get("JERSEY_RETRAIN_CONFIG", "")
 
 
@@ -44,11 +44,11 @@ def whole_number(variable: str, default: int) -> int:
     """Reads a setting from the environment.
 
     Raises:
-        ValueError: it is not a whole number from 0 on.
+        ValueError: it is not a whole number of 0 or more.
     """
     text = os.environ.get(variable) or str(default)
     if not text.isdecimal():
-        raise ValueError(f"{variable} is {text!r}: write a whole number from 0 on")
+        raise ValueError(f"{variable} is {text!r}; set a whole number of 0 or more")
     return int(text)
 
 
@@ -59,13 +59,13 @@ _ROOTS = {
 
 
 def _refuse_moved_roots(run: dg.DagsterRun) -> None:
-    """Keeps run config from moving a root, since weights are read below them.
+    """Keeps run config from moving a root, since weights are read from there.
 
-    Whoever may start a run chooses its run config; only the operator chooses the
+    Anyone who may start a run chooses its run config; only the operator chooses the
     environment.
 
     Raises:
-        ValueError: run config names another root than the environment does.
+        ValueError: run config names a root other than the environment's.
     """
     given: Any = run.run_config.get("resources", {})
     for name, (variable, default) in _ROOTS.items():
@@ -78,9 +78,9 @@ def _refuse_moved_roots(run: dg.DagsterRun) -> None:
 
 
 class Rooted(dg.ConfigurableResource):
-    """A resource whose root the operator alone chooses.
+    """A resource whose root only the operator chooses.
 
-    Its runs can be told from runs that have lost their process.
+    Its runs are tied to their process, so that lost runs are recognized.
     """
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -92,12 +92,12 @@ class Rooted(dg.ConfigurableResource):
 
 
 class Dataset(Rooted):
-    """The annotated crops, and the rules they are held to."""
+    """The annotated crops, and the rules of their validation."""
 
     root: str = Field(
         default_factory=default_data_root,
-        description="folder with train/, valid/ and, where there is one, test/, or an "
-        "fsspec URL of one; empty: the dataset that the artifact root belongs to, else "
+        description="folder with train/, valid/ and, optionally, test/, or an fsspec "
+        "URL of one; empty: the dataset that the artifact root belongs to, or else "
         "data/sample; JERSEY_DATA_ROOT sets it, and run config cannot",
     )
     label_pattern: str = setting("label_pattern")
@@ -114,21 +114,21 @@ class Dataset(Rooted):
         self._say = context.log.info if context.log else print
 
     def used_with(self, artifacts: "Artifacts") -> DatasetRoot:
-        """Which dataset it is: the one set, else the artifact root's own.
+        """Returns the dataset that is set, or else the artifact root's own.
 
         Raises:
-            StorageError: that cannot be told.
+            StorageError: the artifact root's own dataset cannot be determined.
         """
         return dataset_in_use(artifacts.store(), self.root)
 
     def open(self, artifacts: "Artifacts") -> DatasetRoot:
-        """The dataset for a run to read; one that lies elsewhere is fetched, once.
+        """Returns the dataset for a run to read; a remote one is fetched, once.
 
         Raises:
             OwnerError: the artifact root belongs to another dataset.
             MirrorError: it cannot be fetched.
         """
-        # Handed over meanwhile, a root is refused to the runs of its former dataset.
+        # A root that has been handed over refuses runs of its former dataset.
         dataset = self._opened or self.used_with(artifacts)
         refuse_other(artifacts.store(), dataset)
         if self._opened is None and dataset.mirror is not None:
@@ -137,7 +137,7 @@ class Dataset(Rooted):
         return dataset
 
     def rules(self) -> Rules:
-        """The rules that annotations are held to."""
+        """The rules of validation."""
         return Rules(**{rule: getattr(self, rule) for rule in OFFERED})
 
 
@@ -150,20 +150,20 @@ class Artifacts(Rooted):
         "config cannot",
     )
     keep_versions: int = Field(
-        default=5, ge=1, description="versions that stay of each artifact"
+        default=5, ge=1, description="versions to keep of each artifact"
     )
     keep_releases: int = Field(
-        default=20, ge=1, description="versions that stay of released_model"
+        default=20, ge=1, description="versions to keep of released_model"
     )
 
     _published: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
-        """Ties the run to this process; it begins with what is published.
+        """Ties the run to this process; it starts from what is published.
 
-        While it lasts, runs that have lost their process are ended: where no daemon
-        does that, nobody else frees what they hold.
+        While the run lasts, it ends runs that have lost their process: without a
+        daemon, nothing else frees what they hold.
         """
         self.setup_for_execution(context)
         self._published = {}
@@ -173,12 +173,12 @@ class Artifacts(Rooted):
             yield self
 
     def store(self) -> Store:
-        """The store, as rooms take it; a run reads what it has itself published."""
+        """Opens the store; a run reads the versions that it has published itself."""
         return Store(self.root, self.keep_versions, self.keep_releases, self._published)
 
 
 class Retraining(dg.ConfigurableResource):
-    """When the sensor asks for a retraining, and with which recipe."""
+    """When the sensor requests a retraining, and with which recipe."""
 
     config: str = Field(
         default_factory=default_retrain_config,
@@ -188,21 +188,21 @@ class Retraining(dg.ConfigurableResource):
     min_new_rows: int = Field(
         default_factory=lambda: whole_number("JERSEY_RETRAIN_MIN_ROWS", 0),
         ge=0,
-        description="rows more than the last training read that are worth another one; "
-        "0: any change is; JERSEY_RETRAIN_MIN_ROWS sets it",
+        description="how many more rows than the last training read are worth another "
+        "one; 0: any change is; JERSEY_RETRAIN_MIN_ROWS sets it",
     )
     attempts: int = Field(
-        default=5, ge=1, description="runs asked for until the same files are given up"
+        default=5, ge=1, description="failed runs until the same files are given up"
     )
     first_wait_s: int = Field(
         default_factory=lambda: whole_number("JERSEY_RETRAIN_WAIT_S", 60),
         ge=0,
-        description="seconds from a failed run to the next, four times as many each "
+        description="seconds from a failed run to the next; four times as many each "
         "time; JERSEY_RETRAIN_WAIT_S sets it",
     )
 
     def run_config(self) -> dict[str, Any]:
-        """The run config of the runs that the sensor asks for.
+        """The run config of the runs that the sensor requests.
 
         Raises:
             ValueError: the file cannot be read, or is not run config.
@@ -214,5 +214,7 @@ class Retraining(dg.ConfigurableResource):
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise ValueError(f"JERSEY_RETRAIN_CONFIG: {error}") from error
         if not isinstance(content, dict):
-            raise ValueError(f"JERSEY_RETRAIN_CONFIG: {self.config} is no run config")
+            raise ValueError(
+                f"JERSEY_RETRAIN_CONFIG: {self.config} does not hold run config"
+            )
         return content

@@ -1,14 +1,14 @@
-"""Who owns the assets, and what those that compute on a GPU ask for."""
+"""Owners of the assets, and the pool and tags of those that compute on a GPU."""
 
 from __future__ import annotations
 
 import os
 
 OWNERS = os.environ.get("JERSEY_OWNERS", "").replace(",", " ").split()
-"""Addresses and `team:NAME`s of those who are asked about an asset."""
+"""E-mail addresses and `team:NAME`s of the assets' owners."""
 
 GPU_POOL = "gpu"
-"""`dagster.yaml` lets one op at a time work in it."""
+"""A pool; `dagster.yaml` lets one op at a time run in it."""
 
 # Only Dagster's Kubernetes launcher and executor read this; a laptop ignores it.
 GPU_TAGS = {

@@ -1,4 +1,4 @@
-"""Training: the checkpoint, what its checks promise, and what it reads on test."""
+"""Assets trained_checkpoint and evaluation_report, with their checks and pages."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ from jersey_assets.verdict import Verdict
 if TYPE_CHECKING:
     from jersey_assets.training.epochs import Epoch
 
-# A training is saved before it ends, and the next run goes on with it.
+# A training is saved before it is stopped, and the next run resumes it.
 RETRIES, RETRY_PAUSE_S = 2, 30
 
 # Also reported by the sensor, when it gives up.
@@ -58,12 +58,12 @@ NEWEST = "trained_on_newest_annotations"
 def trained_checkpoint(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
-    """The averaged (EMA) weights of the epoch that read valid best.
+    """The averaged (EMA) weights of the epoch with the best valid top-1.
 
-    Trained by the recipe in this op's config, on a GPU where there is one. One
-    training at a time in an artifact root; a second one waits. A training that was
-    stopped resumes in the next run with the same recipe and data; after a fault of
-    the machine (a full disk, a lost GPU) it resumes in the same run.
+    Trained by the recipe in this op's config, on a GPU if there is one. Each
+    artifact root runs one training at a time; a second one waits. A training that
+    was stopped resumes in the next run with the same recipe and data; after a fault
+    of the machine (a full disk, a lost GPU) it resumes in the same run.
     """
     from jersey_assets.training.fit_or_resume import (
         TrainingInputs,
@@ -95,7 +95,7 @@ def trained_checkpoint(
 
 @contextmanager
 def _ending_as_dagster_expects(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Turns what ended a training early into what Dagster cancels or tries again."""
+    """Turns an early end of a training into Dagster's cancellation or retry."""
     from jersey_assets.training.errors import Interrupted, would_fail_again
 
     try:
@@ -110,13 +110,13 @@ def _ending_as_dagster_expects(context: dg.AssetExecutionContext) -> Iterator[No
         context.log.warning(
             f"the training stopped ({error}); it resumes in {RETRY_PAUSE_S} s"
         )
-        # A retry policy would also start again what a person has terminated.
+        # A retry policy would also restart a run that a person has terminated.
         raise dg.RetryRequested(RETRIES, RETRY_PAUSE_S) from error
 
 
 def _report(context: dg.AssetExecutionContext, epoch: "Epoch", epochs: int) -> None:
     context.log.info(epoch.line(epochs))
-    # One observation an epoch draws the curve in the UI while training runs.
+    # One observation per epoch draws the curve in the UI while training runs.
     context.log_event(dg.AssetObservation(context.asset_key, metadata=asdict(epoch)))
 
 
@@ -149,13 +149,14 @@ def checkpoint_page(artifact: Artifact) -> Page:
             "the averaged weights scored during training, and are not the raw ones.",
         },
         {
-            "beats_majority_class": "Better than always answering the commonest label.",
+            "beats_majority_class": "Valid top-1 is better than always answering the "
+            "most common label.",
             "curve_is_flat": "Valid top-1 hardly rose in the last quarter of the "
             "epochs: the training was long enough.",
-            "no_class_is_left_behind": "Each label is read on valid at least half as "
-            "often as labels are on average.",
-            NEWEST: "The training read the annotations that lie there now. Fails where "
-            "the sensor has given up on them; warns where a run was terminated.",
+            "no_class_is_left_behind": "The valid accuracy of each label is at least "
+            "half the average over labels.",
+            NEWEST: "The training read the annotations that are in the dataset now. "
+            "Fails if the sensor has given up on them; warns if a run was terminated.",
         },
     ),
     pool=GPU_POOL,
@@ -182,7 +183,11 @@ def checkpoint_checks(
     summary: dict[str, Any] = trained.json("training.json")
     read, _ = last_read(context.instance, trained.manifest)
     newest = read == fingerprint(root).digest
-    message = "it did" if newest else "other annotations have landed since it began"
+    message = (
+        "the training read the annotations that are in the dataset now"
+        if newest
+        else "the annotations have changed since the training read them"
+    )
     found = [
         *verdicts(checkpoint, summary, valid),
         Verdict(NEWEST, newest, message, "warning"),
@@ -202,8 +207,8 @@ def checkpoint_checks(
 def evaluation_report(
     context: dg.AssetExecutionContext, dataset: Dataset, artifacts: Artifacts
 ) -> dg.MaterializeResult:
-    """What the averaged weights read on the test split (valid where there is none):
-    accuracy per class, confusion matrix, sample predictions, where it looked
+    """Evaluates the averaged weights on the test split (valid if there is none):
+    accuracy per class, confusion matrix, sample predictions, where the model looked
     (Grad-CAM), every mistake.
     """
     import pandas as pd

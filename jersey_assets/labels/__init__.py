@@ -1,1 +1,1 @@
-"""Labels: the class mapping and the dataset's statistics."""
+"""Labels: class mapping, dataset statistics, and drawn crops for rare labels."""

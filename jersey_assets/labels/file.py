@@ -1,6 +1,6 @@
-"""`labels_mapping.json`: the one form, writer and reader of it.
+"""Writes and reads `labels_mapping.json`: labels, class indices and normalization.
 
-`class_mapping` holds labels and classes; beside a model the file also says how pixels
+In `class_mapping` it holds labels and classes; beside a model it also says how pixels
 are normalized. Consumers of other trainers' models read the same keys. Imports the
 standard library only.
 """
@@ -39,7 +39,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class LabelsFile:
-    """What a labels file says.
+    """The content of a labels file.
 
     Attributes:
         classes: label to class index.
@@ -58,7 +58,7 @@ def write_labels(
     Args:
         labels: the labels, in class order.
         folder: an existing folder that nobody reads yet.
-        normalization: of the model that lies there.
+        normalization: of the model beside it.
     """
     content: dict[str, Any] = {
         "num_classes": len(labels),
@@ -75,11 +75,11 @@ def write_labels(
 
 
 def read_labels(path: Path) -> LabelsFile:
-    """Reads what `write_labels` wrote; never waits on a FIFO.
+    """Reads what `write_labels` wrote; never blocks on a FIFO.
 
     Raises:
-        LabelsError: it is missing, no regular file, not of this form, or its parts
-            contradict each other; the message names the file.
+        LabelsError: it is missing, not a regular file, not of this format, or its
+            parts contradict each other; the message names the file.
     """
     try:
         content = json.loads(
@@ -93,14 +93,14 @@ def read_labels(path: Path) -> LabelsFile:
 
 
 def read_classes(folder: Path) -> dict[str, int]:
-    """Label to class index, as the labels file in a folder says; as `read_labels`."""
+    """Reads label to class index from a folder's labels file; see `read_labels`."""
     return read_labels(folder / LABELS_FILE).classes
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key occurs twice")
     return found
 
 
@@ -134,5 +134,5 @@ def _normalization(content: Any) -> Normalization:
             or len(values) != 3
             or any(type(v) not in (int, float) for v in values)
         ):
-            raise ValueError('"normalization" has not three numbers as mean and std')
+            raise ValueError('"normalization" needs three numbers as mean and as std')
     return Normalization(tuple(map(float, mean or ())), tuple(map(float, std or ())))

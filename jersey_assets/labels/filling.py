@@ -1,4 +1,4 @@
-"""Drawn crops for the labels that train shows too seldom."""
+"""Draws crops for labels with few train crops (`fill_to`)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Filling(BaseModel, frozen=True, extra="forbid", strict=True):
         0,
         ge=0,
         le=10_000,
-        description="crops that every label should have in training; where train has "
-        "fewer the rest is drawn, 0 = none",
+        description="crops that every label should have in training; if train has "
+        "fewer, the rest is drawn; 0 = none",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of what is drawn")
 
@@ -38,13 +38,13 @@ def draw_for_train(
     labels: Iterable[str],
     report: Callable[[str], None],
 ) -> pd.DataFrame:
-    """Draws the crops that train lacks, as `draw_missing` does.
+    """Draws the crops that are missing in train, as `draw_missing` does.
 
     Args:
         filling: how many, and the seed.
         table: the validated table (`split`, `label`).
         labels: those of the class mapping, all of which train has.
-        report: called with a sentence now and then.
+        report: called with progress messages.
     """
     counts = table.loc[table["split"] == "train", "label"].value_counts()
     return draw_missing(
@@ -55,14 +55,14 @@ def draw_for_train(
 def draw_missing(
     filling: Filling, counts: Mapping[str, int], report: Callable[[str], None]
 ) -> pd.DataFrame:
-    """Draws crops until every label has as many as asked for.
+    """Draws crops until every label has the requested number.
 
     Args:
         filling: how many, and the seed: the n-th crop of a label depends on nothing
             else.
         counts: train crops of each label; labels that cannot be drawn (the renderer
             knows up to two digits) are left as they are.
-        report: called with a sentence now and then.
+        report: called with progress messages.
 
     Returns:
         A row per crop: label, png (the file's bytes), metadata (JSON text).
@@ -91,12 +91,12 @@ def draw_missing(
             report(f"drawing crops: {len(rows):,}, up to label {shown}")
     if skipped:
         shown = shorten(", ".join(map(json.dumps, skipped)), 400)
-        report(f"labels that the renderer cannot draw: {shown}")
+        report(f"the renderer cannot draw these labels: {shown}")
     return pd.DataFrame(rows, columns=["label", "png", "metadata"])
 
 
 def write_drawn(drawn: pd.DataFrame, folder: Path) -> None:
-    """Writes the crops and, where there are any, a picture of some."""
+    """Writes the crops and, if there are any, a picture of some."""
     from jersey_assets.crops.decode import decode_crop
     from jersey_assets.crops.prepare import resize_crop
     from jersey_assets.plots.grids import crop_grid

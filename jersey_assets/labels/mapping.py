@@ -1,4 +1,4 @@
-"""The class mapping: which class index each label has."""
+"""The class mapping: the class index of each label, and its two checks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def class_mapping(table: pd.DataFrame) -> dict[str, int]:
         table: the validated table (`split`, `label`).
 
     Returns:
-        label to class index, 0 to classes - 1; `""`, where present, is class 0.
+        label to class index, 0 to classes - 1; `""`, if present, is class 0.
     """
     labels = table.loc[table["split"] == "train", "label"].unique()
     return {label: index for index, label in enumerate(sorted(labels))}
 
 
 def verdicts(mapping: Mapping[str, int], table: pd.DataFrame) -> list[Verdict]:
-    """Checks a stored mapping against the table it stands for."""
+    """Checks a stored mapping against the table that it was made from."""
     indices = sorted(mapping.values())
     missing = _some(set(class_mapping(table)) - set(mapping))
     surplus = _some(set(mapping) - set(class_mapping(table)))
@@ -42,8 +42,8 @@ def verdicts(mapping: Mapping[str, int], table: pd.DataFrame) -> list[Verdict]:
         Verdict(
             "mapping_covers_train",
             passed=not missing and not surplus,
-            message=f"train's labels without a class: {missing}; classes that train "
-            f"lacks: {surplus}"
+            message=f"labels of train without a class: {missing}; classes that train "
+            f"does not have: {surplus}"
             if missing or surplus
             else f"of train {count(len(mapping), 'label has', 'labels each have')} a "
             "class",
@@ -53,5 +53,5 @@ def verdicts(mapping: Mapping[str, int], table: pd.DataFrame) -> list[Verdict]:
 
 
 def _some(labels: set[str]) -> list[str]:
-    """Labels to be told: the first of many, cut where they are long."""
+    """The first labels, for a message; long ones are cut."""
     return [shorten(label) for label in sorted(labels)[:_TOLD]]

@@ -1,4 +1,4 @@
-"""Dataset statistics: what the network will see, before it sees it."""
+"""Dataset statistics: label counts, crop sizes, channel mean and std, metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jersey_assets.text import shorten
 MAX_SAMPLED_CROPS = 5_000
 _SHOWN_KEYS = 12
 _SHOWN_VALUES = 20
-# Of metadata that is no set of categories, what is counted before the rest is not.
+# Of metadata that is not categorical, only this many values are counted.
 _KEYS_OF_A_ROW = 64
 _COUNTED_KEYS = 1_000
 _COUNTED_VALUES = 1_000
@@ -106,15 +106,15 @@ def _channel_statistics(
         means.append(pixels.mean((0, 1)))
         squares.append((pixels**2).mean((0, 1)))
     mean = np.mean(means, axis=0)
-    # A dataset of one grey has no spread; dividing by it must stay possible.
+    # A dataset of a single grey has no spread; dividing by it must stay possible.
     std = np.sqrt(np.maximum(np.mean(squares, axis=0) - mean**2, 1e-4))
     return [round(float(v), 6) for v in mean], [round(float(v), 6) for v in std]
 
 
 def _metadata_distributions(column: pd.Series[str]) -> dict[str, dict[str, int]]:
-    """Counts the values of each metadata key, both cut where they are long.
+    """Counts the values of each metadata key; long keys and values are cut.
 
-    Long tails are summed as `(other)`; of very many keys some are counted.
+    Long tails are summed as `(other)`; of very many keys only some are counted.
     """
     counted: dict[str, Counter[str]] = {}
     for text in column.dropna():

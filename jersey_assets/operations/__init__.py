@@ -1,1 +1,1 @@
-"""What keeps the graph running: jobs, sensors, alerts, the web page."""
+"""Jobs, sensors, alerts, the terminal's output and the guard of the web page."""

@@ -1,7 +1,7 @@
-"""What a connection may cost before its first request is read to the end.
+"""Limits of HTTP connections: how many there are, and how long a request may take.
 
 uvicorn's own limit answers 503 to connections past it, but keeps them, however many,
-and lets each of them take as long over a request as it likes.
+and lets each of them take any time for its request.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from jersey_assets.operations.password import client_network
 
 # A browser holds some seven connections for each tab of Dagster's page; a process may
-# have 1,024 files open, and runs and logs need theirs.
+# have 1,024 files open, and runs and logs need some of them.
 MOST_CONNECTIONS = 512
 MOST_OF_ONE_CLIENT = 128
-# Dagster's page carries run config in addresses; cookies of other ports come along.
+# Dagster's page puts run config into URLs; cookies of other ports are sent too.
 MOST_HEADER_BYTES = 64 * 1024
 REQUEST_WITHIN_S = 20.0
 
 
 class LimitedProtocol(H11Protocol):
-    """HTTP of few connections, all of which get to the point."""
+    """HTTP with a limited number of connections, each with a deadline."""
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Takes a connection in, or ends it where there are too many."""
+        """Accepts a connection, or closes it if there are too many."""
         super().connection_made(transport)
         own = client_network(self.client)
         others = [
@@ -51,7 +51,7 @@ class LimitedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """Lets the clock run as long as a request's header is not here as a whole."""
+        """Lets the clock run until a request's header is complete."""
         if self.conn.their_state is not h11.IDLE:
             self._stop_clock()
         elif self._deadline is None:

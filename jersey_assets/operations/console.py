@@ -1,7 +1,7 @@
-"""The terminal: Dagster's event stream as progress that a person can follow.
+"""The console logger: progress lines and the summary of a run in the terminal.
 
-Selected by `loggers: {console: {}}` in run config, as the presets do: a line when an
-asset starts and ends, the rooms' own progress between, the checks, and a summary.
+Selected by `loggers: {console: {}}` in run config, as in the presets: a line when an
+asset starts and ends, progress messages between, the checks, and a summary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jersey_assets.graph.resources import Artifacts, Dataset
 from jersey_assets.storage.errors import StorageError
 from jersey_assets.text import readable
 
-# How Dagster says that a step is not run.
+# Dagster's message about a step that is skipped.
 _SKIPPED_STEP = re.compile(r"Dependencies for step (\w+) ")
 _LINE_WIDTH = 150
 
@@ -34,7 +34,7 @@ _LINE_WIDTH = 150
                 "Level", [dg.EnumValue(name) for name in ("DEBUG", "INFO", "WARNING")]
             ),
             default_value="INFO",
-            description="least level of the lines shown between Dagster's events",
+            description="lowest level of the log lines shown between Dagster's events",
         )
     },
     description="Progress and a summary for a person at a terminal.",
@@ -49,7 +49,7 @@ def console(context: dg.InitLoggerContext) -> logging.Logger:
 
 @functools.cache
 def _handler_of_run(run_id: str, level: int) -> logging.Handler:
-    """One handler a run: Dagster makes a logger for the run and one for its steps."""
+    """One handler per run: Dagster makes a logger for the run and one for its steps."""
     return _ConsoleHandler(level)
 
 
@@ -166,7 +166,7 @@ class _ConsoleHandler(logging.Handler):
         self._say("  make ui    shows the graph, the curves and the reports")
 
     def _say(self, text: str, style: str | None = None) -> None:
-        """Prints lines; what a file's own words want of a terminal is escaped."""
+        """Prints lines; control characters in text from files are escaped."""
         text = "\n".join(map(readable, text.split("\n")))
         codes = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
         if style is not None and self._color:
@@ -175,31 +175,31 @@ class _ConsoleHandler(logging.Handler):
 
 
 def _reason(error: Any) -> str:
-    """The message of the room's own error, which says what to do.
+    """The message of our own error, which says what to do.
 
     Args:
         error: Dagster's record of an exception (`SerializableErrorInfo`) or None. What
-            Dagster wraps round an error is left out, and not what it was made from.
+            Dagster wraps around an error is left out, but not the error's own causes.
     """
     if error is None:
         return ""
     if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
-        return "it was told to stop"
+        return "the run was terminated"
     while error.cause is not None and (error.cls_name or "").startswith(
         ("Dagster", "Retry")
     ):
         error = error.cause
-    # The class of an error of our own tells people nothing.
+    # The class names of our own errors mean nothing to users.
     return re.sub(r"^jersey_assets[\w.]*: ", "", str(error.message).strip())
 
 
 def _places() -> dict[str, str]:
-    """Where data, artifacts and runs are, by the variable that says so."""
+    """Where data, artifacts and runs are, by environment variable."""
     artifacts = Artifacts()
     try:
         data = Dataset().used_with(artifacts).root
-    except StorageError:  # why it cannot be told stands above
-        data = "(not known)"
+    except StorageError:  # the reason has been printed above
+        data = "(unknown)"
     return {
         "JERSEY_DATA_ROOT": data,
         "JERSEY_ARTIFACT_ROOT": artifacts.root,

@@ -1,9 +1,9 @@
-"""The guard before Dagster's webserver: who may talk to it, and how.
+"""The guard in front of Dagster's webserver: allowed hosts, origins and methods.
 
 A browser sends requests to 127.0.0.1 for any page that it shows, and a name that an
 attacker owns can be made to point there (DNS rebinding); Dagster's own webserver obeys
-both, mutations sent by GET included. This is plain ASGI round any application, and
-knows nothing of Dagster.
+both, even mutations sent by GET. The guard is plain ASGI around any application and
+knows nothing about Dagster.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Guard:
 
     - `Host` is one of the allowed names; with any port, since a container's port may
       be published under another one.
-    - `Origin`, where there is one, is that host; a WebSocket must have one.
-    - Other pages may lead a browser here (a link), and have it send nothing else
+    - `Origin`, if present, is that host; a WebSocket must have one.
+    - Other pages may link here, and may not make a browser send anything else
       (`Sec-Fetch-Site`, which browsers add and pages cannot change).
-    - A body says how long it is, and is not longer than GraphQL needs.
+    - A body declares its length, and is not longer than GraphQL needs.
     - POST carries `application/json`, which a page of another origin cannot send
-      without being asked first (CORS), and `/graphql` takes nothing but POST.
+      without a preflight (CORS), and `/graphql` accepts only POST.
     - With a password, HTTP Basic on every request; any user name; guesses wait.
     - No page may frame the answers.
     """
@@ -71,16 +71,16 @@ class Guard:
         """Guards an application.
 
         Args:
-            application: what is called for requests that may pass.
+            application: what is called for allowed requests.
             hosts: allowed host names, without port.
-            password: None lets everyone in who can connect.
+            password: None lets in everyone who can connect.
         """
         self._application = application
         self._hosts = frozenset(name.lower() for name in hosts)
         self._password = None if password is None else Password(password)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, or hands it on."""
+        """Refuses one request, or passes it on."""
         if scope["type"] == "lifespan":
             await self._application(scope, receive, send)
             return
@@ -113,7 +113,7 @@ class Guard:
             return None
         return Refusal(
             HTTPStatus.MISDIRECTED_REQUEST,
-            "this name is not served here; JERSEY_UI_HOSTS lists the names to allow",
+            "this host name is not allowed; JERSEY_UI_HOSTS lists the allowed ones",
         )
 
     async def _wrong_password(self, scope: Scope, headers: Headers) -> Refusal | None:
@@ -128,7 +128,7 @@ class Guard:
             if verdict is Verdict.NOT_JUDGED:
                 return Refusal(
                     HTTPStatus.TOO_MANY_REQUESTS,
-                    "too many passwords are waiting to be judged; try again later",
+                    "too many passwords are waiting to be checked; try again later",
                 )
         return Refusal(HTTPStatus.UNAUTHORIZED, "the password is wrong or missing")
 
@@ -176,14 +176,14 @@ def _from_another_page(scope: Scope, headers: Headers) -> Refusal | None:
 
 def _too_long(headers: Headers) -> Refusal | None:
     if b"transfer-encoding" in headers:
-        return Refusal(HTTPStatus.LENGTH_REQUIRED, "the body's length is not told")
-    # The server has refused lengths that are no numbers, or several that differ.
+        return Refusal(HTTPStatus.LENGTH_REQUIRED, "the body's length is missing")
+    # The server has refused lengths that are not numbers, or several that differ.
     if any(
         int(length) > MOST_BODY_BYTES for length in headers.get(b"content-length", [])
     ):
         return Refusal(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"a request may have {MOST_BODY_BYTES:,} bytes",
+            f"a request may have at most {MOST_BODY_BYTES:,} bytes",
         )
     return None
 
@@ -194,7 +194,7 @@ def _wrong_origin(headers: Headers, required: bool) -> Refusal | None:
     origins = headers.get(b"origin", [])
     if all(origin.lower() in own for origin in origins) and (origins or not required):
         return None
-    return Refusal(HTTPStatus.FORBIDDEN, "Origin is not this host")
+    return Refusal(HTTPStatus.FORBIDDEN, "the Origin header is not this host")
 
 
 def _wrong_method(scope: Scope, headers: Headers) -> Refusal | None:
@@ -206,13 +206,13 @@ def _wrong_method(scope: Scope, headers: Headers) -> Refusal | None:
         if essences == ["application/json"]:
             return None
         return Refusal(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "POST takes application/json only"
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "POST accepts only application/json"
         )
     if method not in ("GET", "HEAD"):
-        return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not served here")
+        return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not allowed here")
     # Starlette's route for "/graphql" matches "/graphql\n" (%0A) as well.
     if scope["path"].strip().strip("/") == "graphql":
-        return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GraphQL takes POST only")
+        return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GraphQL accepts only POST")
     return None
 
 
@@ -236,7 +236,7 @@ async def _answer(refusal: Refusal, send: Send) -> None:
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
-        # What is left of the request is not read.
+        # The rest of the request is not read.
         (b"connection", b"close"),
     ]
     if refusal.status is HTTPStatus.TOO_MANY_REQUESTS:

@@ -1,4 +1,4 @@
-"""What Dagster's instance knows of runs, in the words of `decide`."""
+"""Answers `decide`'s questions about past and current runs from Dagster's instance."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ class RunHistory:
     trained: Mapping[str, Any] | None
 
     def newest_run(self) -> int:
-        """Storage id of the newest run, 0 where there is none."""
+        """Storage id of the newest run, 0 if there is none."""
         records = self.instance.get_run_records(limit=1)
         return records[0].storage_id if records else 0
 
     def last_read(self) -> tuple[str, bool]:
-        """What the published training read, and whether its run held."""
+        """What the published training read, and whether its run succeeded."""
         return last_read(self.instance, self.trained)
 
     def under_way(self) -> str:
-        """Id of a run that has not ended and trains, or may; empty without one."""
+        """Id of a run that is under way and trains, or may train; empty without one."""
         for run in self.instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED)):
             if run.job_name == retrain.name or READ_TAG in run.tags:
                 return run.run_id
         return ""
 
     def asked(self, cursor: Cursor) -> list[Attempt]:
-        """Runs that the sensor asked for since the annotations landed, newest first."""
+        """Runs that the sensor requested for these annotations, newest first."""
         return [
             Attempt(record.dagster_run.run_id, record.end_time or 0.0)
             for record in self._since(cursor, ASKED_TAG)
@@ -70,7 +70,7 @@ class RunHistory:
         return None
 
     def next_run_key(self, fingerprint: str) -> str:
-        """The fingerprint and a number that no run for it has had yet."""
+        """The fingerprint and a number that no run for it has used yet."""
         runs = dg.RunsFilter(tags={ASKED_TAG: fingerprint})
         number = 0
         for record in self.instance.get_run_records(runs, limit=1):
@@ -79,7 +79,7 @@ class RunHistory:
         return f"{fingerprint}-{number + 1}"
 
     def _since(self, cursor: Cursor, tag: str) -> list[dg.RunRecord]:
-        """Runs tagged with the cursor's annotations since these landed."""
+        """Runs tagged with the cursor's annotations since these were first seen."""
         tagged = dg.RunsFilter(tags={tag: cursor.fingerprint})
         records = self.instance.get_run_records(tagged, limit=100)
         return [record for record in records if record.storage_id > cursor.runs_before]

@@ -1,4 +1,4 @@
-"""The jobs: the whole graph, and its first part alone."""
+"""The jobs: `retrain` for the whole graph, `validate_annotations` for its start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jersey_assets.graph.tags import GPU_TAGS
 retrain = dg.define_asset_job(
     "retrain",
     dg.AssetSelection.all(),
-    # The run is one process, so what launches runs must find the GPU's tags as well.
+    # A run is one process, so the run launcher must find the GPU's tags as well.
     tags=GPU_TAGS,
     description="The whole graph: annotations to released model.",
 )
@@ -17,5 +17,5 @@ retrain = dg.define_asset_job(
 validate = dg.define_asset_job(
     "validate_annotations",
     dg.AssetSelection.assets("validated_annotations", "rejected_annotations"),
-    description="Reads and judges the annotations; trains nothing.",
+    description="Validates the annotations; trains nothing.",
 )

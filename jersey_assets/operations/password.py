@@ -1,11 +1,11 @@
-"""Whether a password is the right one, with guesses that get ever slower.
+"""Checks the web page's password, and slows down guesses.
 
-Wrong ones are judged one after the other, each client's with growing pauses, and those
-of all clients together at some pace; right ones wait in the same lines, since a quick
-answer would tell them from wrong ones. So that nobody can lock the operator out by
-guessing, a browser that gave the right password before goes past both lines (it has a
-cookie for that, which opens nothing by itself), and an address that the right password
-came from goes past the line of all.
+Passwords are checked one after the other, each client's with growing pauses after wrong
+ones, and those of all clients together at a limited rate; right ones wait in the same
+queues, since a quick answer would distinguish them from wrong ones. So that nobody can
+lock the operator out by guessing, a browser that gave the right password before skips
+both queues (it has a cookie for that, which opens nothing by itself), and an address
+that the right password came from skips the queue of all clients.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from time import monotonic
 
-# A typing mistake costs a blink, a list of words years: 0.1, 0.2, 0.4, … 5 s.
+# A typo costs a moment, a dictionary years: 0.1, 0.2, 0.4, … 5 s.
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _FORGOTTEN_AFTER_S = 600.0
@@ -43,7 +43,7 @@ class Verdict(Enum):
 
 @dataclass
 class _Line:
-    """Those whose passwords are judged one after the other."""
+    """A queue of requests whose passwords are checked one after the other."""
 
     first_pause_s: float = _FIRST_PAUSE_S
     longest_pause_s: float = _LONGEST_PAUSE_S
@@ -56,7 +56,7 @@ class _Line:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Waits for its turn; nobody else's comes before the end."""
+        """Waits for its turn; the next one starts when this one has ended."""
         self.waiting += 1
         try:
             async with self._turn:
@@ -76,7 +76,7 @@ class _Line:
 
 
 class Password:
-    """The one password, and who has guessed how often."""
+    """The password, and who has guessed how often."""
 
     def __init__(self, password: str) -> None:
         """Keeps a digest of the password."""
@@ -86,18 +86,18 @@ class Password:
         self.token = secrets.token_urlsafe(16)
 
     async def judge(self, client: str, given: bytes, token: str) -> Verdict:
-        """Judges one password, when its turn comes.
+        """Checks one password, when its turn comes.
 
         Args:
             client: the network that the request came from.
             given: the password.
-            token: what the browser says it was given with a right one, or "".
+            token: the cookie that the browser got for a right password, or "".
         """
         right = hmac.compare_digest(_digest(given), self._digest)
         if hmac.compare_digest(token.encode(), self.token.encode()):
             if right:
                 return Verdict.RIGHT
-            # Whoever has a token and not the password has one guess with it.
+            # A client with a token but not the password has one guess with it.
             self.token = secrets.token_urlsafe(16)
         own = self._line_of(client)
         if own.waiting >= _WAITING_OF_ONE:
@@ -124,7 +124,7 @@ class Password:
 
 
 def client_network(client: tuple[str, int] | None) -> str:
-    """Whom an address belongs to: itself in IPv4, its /64 network in IPv6."""
+    """The client behind an address: itself in IPv4, its /64 network in IPv6."""
     try:
         address = ipaddress.ip_address(client[0].partition("%")[0] if client else "")
     except ValueError:
@@ -136,5 +136,5 @@ def client_network(client: tuple[str, int] | None) -> str:
 
 
 def _digest(secret: bytes) -> bytes:
-    # Digests have one length, so that comparing them takes one time.
+    # Digests have the same length, so that comparing them takes constant time.
     return hashlib.sha256(secret).digest()

@@ -1,4 +1,4 @@
-"""The sensors: each looks, asks somebody else what that means, and tells Dagster."""
+"""The sensors: new_annotations, lost_runs, failed_runs and terminated_runs."""
 
 import time
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ TICK_S = whole_number("JERSEY_TICK_S", 30)
 @dg.sensor(
     job=retrain,
     minimum_interval_seconds=TICK_S,
-    description="Asks for `retrain` when the JSONL files are not those that the last "
+    description="Requests `retrain` when the JSONL files are not those that the last "
     "training read, were the same two ticks in a row, and no training is under way. "
-    "A run that failed is asked for again, after growing waits; where that is no use, "
+    "After a failed run it requests another, after growing waits; if that is useless, "
     f"the check `{NEWEST}` of `trained_checkpoint` fails and says why.",
 )
 def new_annotations(
@@ -66,27 +66,27 @@ def new_annotations(
 @dg.sensor(
     minimum_interval_seconds=TICK_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Ends runs whose process is gone, after a power cut at its first tick, "
-    "so that nothing waits for them.",
+    description="Ends runs whose process is gone, so that nothing waits for them; "
+    "after a power cut, at its first tick.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     ended = [run.run_id[:8] for run in end_lost_runs(context.instance)]
     for run_id in ended:
-        context.log.warning(f"run {run_id} has lost its process: ended")
+        context.log.warning(f"run {run_id} has lost its process and was ended")
     return dg.SkipReason(f"ended: {', '.join(ended) or 'none'}")
 
 
 @dg.run_failure_sensor(
-    # Those of the command line too, which belong to no code location.
+    # Runs of the command line belong to no code location.
     monitor_all_code_locations=True,
     minimum_interval_seconds=TICK_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Logs each failed run, and posts it to the URL in "
-    f"{alerts.WEBHOOK} where that is set.",
+    f"{alerts.WEBHOOK} if that is set.",
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> None:
     run = context.dagster_run
-    message = context.failure_event.message or "no more is known"
+    message = context.failure_event.message or "the reason is unknown"
     context.log.error(f"{run.job_name}: run {run.run_id} failed: {message}")
     try:
         posted = alerts.post(run.run_id, run.job_name, message)
@@ -102,21 +102,21 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
     monitor_all_code_locations=True,
     minimum_interval_seconds=TICK_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Shows again what the checks last said, which a terminated run hides.",
+    description="Reports the checks' last answers again, which a terminated run hides.",
 )
 def terminated_runs(context: dg.RunStatusSensorContext) -> None:
     told = tell_answers_again(context.instance, context.dagster_run.run_id)
-    context.log.info(f"told again what {told} checks said before")
+    context.log.info(f"reported the last answers of {told} checks again")
 
 
 def _look(dataset: Dataset, artifacts: Artifacts) -> "Seen":
-    """What lies in the dataset that the artifact root belongs to."""
+    """The annotations now in the dataset that the artifact root belongs to."""
     from jersey_assets.annotations.disk.errors import AnnotationError
     from jersey_assets.annotations.disk.watch import watch
     from jersey_assets.storage.owner import refuse_other
 
     used = dataset.used_with(artifacts)
-    # Another dataset would be trained over the models of this one.
+    # Training on another dataset would replace the models of this one.
     refuse_other(artifacts.store(), used)
     seen = watch(used.path, used.mirror).look()
     if not seen.fingerprint.files:
@@ -127,17 +127,17 @@ def _look(dataset: Dataset, artifacts: Artifacts) -> "Seen":
 def _trained(
     context: dg.SensorEvaluationContext, artifacts: Artifacts
 ) -> Mapping[str, Any] | None:
-    """Manifest of the published training, if there is a whole one.
+    """Manifest of the published training, if there is an intact one.
 
     Raises:
-        UnreadableError: it cannot be told now.
+        UnreadableError: the store cannot be read now.
     """
     try:
         return artifacts.store().manifest("trained_checkpoint")
     except UnreadableError:
         raise
     except StorageError as error:
-        context.log.warning(f"taken for not trained: {error}")
+        context.log.warning(f"ignoring a damaged training: {error}")
         return None
 
 

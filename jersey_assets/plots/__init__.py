@@ -1,1 +1,1 @@
-"""Figures: data in, matplotlib `Figure` out, and those as PNG bytes."""
+"""The figures on asset pages and in reports, as matplotlib `Figure`s and PNG bytes."""

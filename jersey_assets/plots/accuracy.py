@@ -1,4 +1,4 @@
-"""What was read right and wrong: the confusion matrix, accuracy per label."""
+"""Draws the confusion matrix and the accuracy per label."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def confusion_matrix(
     Args:
         labels: in class order.
         matrix: counts [C, C], rows are the true labels; colours are shares of a row.
-        of: what was read, for the title.
+        of: what was evaluated, for the title.
     """
     size = len(labels)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     right, wrong = _pool(shares, _MAX_CELLS)
     diagonal = np.eye(len(right), dtype=bool)[..., None]
-    # One mistake among many must still be seen, so mistakes darken faster.
+    # One mistake among many must still be visible, so mistakes darken faster.
     pixels = np.where(diagonal, SHADES(right), _WRONG(np.sqrt(wrong)))
-    # Inches: as wide as the dialog in which Dagster shows it, while digits can be read.
+    # Inches: as wide as Dagster's dialog for it, as long as digits are readable.
     cell = pitch_of(size, 0.25, 0.13, 8.5)
     side = 2.0 + cell * max(size, 10)
     figure = Figure(figsize=(side, side))
@@ -77,9 +77,9 @@ def confusion_matrix(
 def _pool(
     shares: np.ndarray[Any, np.dtype[Any]], cells: int
 ) -> tuple[np.ndarray[Any, np.dtype[Any]], np.ndarray[Any, np.dtype[Any]]]:
-    """Joins neighbours until at most so many cells stand on a side.
+    """Merges neighbouring labels until a side has at most this many cells.
 
-    A single label's cell would be thinner than a pixel.
+    Otherwise a single label's cell would be thinner than a pixel.
 
     Returns:
         The mean share of right answers of each row of cells, for its diagonal, and
@@ -126,7 +126,7 @@ def per_class_accuracy(
 
     Args:
         labels: in class order.
-        accuracies: shares in 0..1; not looked at where the count is 0.
+        accuracies: shares in 0..1; ignored if the count is 0.
         counts: rows of each label.
     """
     rows = np.asarray(counts)

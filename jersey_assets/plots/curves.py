@@ -1,4 +1,4 @@
-"""The curves of a training over its epochs."""
+"""Draws a training's curves over its epochs: loss, top-1, learning rate."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 def _mark_best(axes: Axes, history: pd.DataFrame) -> str:
-    """Puts a dot on the best valid top-1 and returns it as words for the title."""
+    """Marks the best valid top-1 with a dot and returns it as text for the title."""
     scores = history["valid_top1"]
     if not scores.notna().any():
         return ""

@@ -1,4 +1,4 @@
-"""Grids of crops: as they are, augmented, with what was read in them."""
+"""Draws grids of crops: contact sheets, augmented crops, predictions, Grad-CAM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jersey_assets.plots.style import (
 _HEAT = colormaps["inferno"]
 _COLUMNS = 8
 _CAPTION_CHARACTERS = 16.5
-"""Characters of a caption in an inch."""
+"""Characters of a caption per inch."""
 
 
 @in_our_style
@@ -36,7 +36,7 @@ def crop_grid(
 
     Args:
         images: uint8 [H, W, 3], of any sizes.
-        captions: one or two lines each, cut to what fits; `""` as a label.
+        captions: one or two lines each, cut to what fits; `""` is shown as a label.
         width: of a crop with its caption, in inches; some 16 characters fit in one.
     """
     return _grid(
@@ -46,19 +46,19 @@ def crop_grid(
 
 @in_our_style
 def augmented_crops(images: np.ndarray[Any, np.dtype[np.uint8]]) -> Figure:
-    """Draws crops as they are, the first of each row, beside what training saw.
+    """Draws unchanged crops, the first of each row, beside augmented ones.
 
     Args:
         images: uint8 [rows, columns, H, W, 3].
     """
     rows, columns = images.shape[:2]
     captions = [
-        ("as it is" if i == 0 else "") for _ in range(rows) for i in range(columns)
+        ("original" if i == 0 else "") for _ in range(rows) for i in range(columns)
     ]
     return _grid(
         [image for row in images for image in row],
         captions,
-        title="Crops as they are, and augmented draws of them",
+        title="Original crops, and augmented versions of them",
     )
 
 
@@ -69,7 +69,7 @@ def prediction_grid(
     predicted_labels: Sequence[str],
     confidences: Sequence[float],
 ) -> Figure:
-    """Draws crops with what was read in them; mistakes stand in a red frame.
+    """Draws crops with their predictions; mistakes have a red frame.
 
     Args:
         images: uint8 [n, H, W, 3].
@@ -95,7 +95,7 @@ def grad_cam_grid(
     predicted_labels: Sequence[str],
     confidences: Sequence[float],
 ) -> Figure:
-    """Draws crops, and beside each where the label that was read is seen in it.
+    """Draws crops, and beside each one its Grad-CAM map.
 
     Args:
         images: uint8 [n, H, W, 3].
@@ -105,7 +105,7 @@ def grad_cam_grid(
         confidences: the model's, in 0..1.
     """
     heat = _HEAT(maps)[..., :3] * 255
-    # Over the crop's greys: its own colours would be taken for heat.
+    # Over the crop in grey: its own colours would look like heat.
     greys = images.mean(-1, keepdims=True)
     blended = (0.5 * greys + 0.5 * heat).round().astype(np.uint8)
     captions, colors = _read(true_labels, predicted_labels, confidences)
@@ -114,7 +114,7 @@ def grad_cam_grid(
         [image for pair in pairs for image in pair],
         [text for caption in captions for text in (caption, "Grad-CAM\n")],
         [color for each in colors for color in (each, MUTED)],
-        "Grad-CAM: what speaks for the label that was read, bright",
+        "Grad-CAM: what supports the predicted label is bright",
     )
 
 
@@ -123,7 +123,7 @@ def _read(
     predicted_labels: Sequence[str],
     confidences: Sequence[float],
 ) -> tuple[list[str], list[str]]:
-    """Captions of predictions, and their colours."""
+    """Makes captions of predictions, and their colours."""
     captions, colors = [], []
     rows = zip(true_labels, predicted_labels, confidences, strict=True)
     for true, predicted, confidence in rows:
@@ -154,7 +154,7 @@ def _grid(
         cell.spines[:].set_visible(False)
     shown = zip(cells, images, captions, colors or [INK] * len(images), strict=False)
     for cell, image, caption, color in shown:
-        # The pixels as they are; smoothed ones take twice the bytes.
+        # Unsmoothed pixels; smoothed ones take twice the bytes.
         cell.imshow(image, interpolation="nearest")
         fitting = int(width * _CAPTION_CHARACTERS)
         lines = [fit_text(line, fitting) for line in caption.split("\n")]

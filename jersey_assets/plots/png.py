@@ -1,4 +1,4 @@
-"""Figures as PNG: whole for a file, small for metadata that the UI keeps for ever."""
+"""Saves figures as PNG files, and shrinks them for the pages of Dagster's UI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SIDE = 4_000
 """Longest side of a picture in a file, in pixels."""
 
 MAX_FILE_BYTES = 2_000_000
-"""Most bytes of a picture in a file."""
+"""Largest size of a picture in a file, in bytes."""
 
 # (dots per inch, palette size), best first; the last ones are thumbnails.
 _SMALLER = (
@@ -37,13 +37,13 @@ _logger = logging.getLogger(__name__)
 
 
 class PlotError(ValueError):
-    """A picture cannot be made as small as asked; the message says what to do."""
+    """A picture cannot be made small enough; the message says what to do."""
 
 
 def draw_png(path: Path, draw: Callable[..., Figure], *data: Any, **named: Any) -> None:
-    """Draws a figure into a file; one that cannot be drawn is missing, and logged.
+    """Draws a figure into a file; a failure to draw it is only logged.
 
-    A picture is no reason to lose what it shows. A file that cannot be written is.
+    A failed picture must not fail the run. A file that cannot be written does.
 
     Args:
         path: the PNG to write.
@@ -86,13 +86,13 @@ def shrink_png(png: bytes, max_bytes: int = 60_000) -> bytes:
     """Makes a smaller PNG of one that `save_png` wrote.
 
     Raises:
-        PlotError: even a thumbnail has more bytes.
+        PlotError: even a thumbnail is larger.
     """
     if len(png) <= max_bytes:
         return png
     whole = Image.open(io.BytesIO(png)).convert("RGB")
-    # Each form takes fewer bytes than the one before, save by chance: halving finds
-    # the best that fits without making all the large ones first.
+    # Each form usually takes fewer bytes than the one before: bisection finds the best
+    # that fits without making all the large ones first.
     fits, step, last = None, 0, len(_SMALLER)
     while step < last:
         middle = (step + last) // 2

@@ -1,4 +1,4 @@
-"""Two runtimes of a model: how far their answers differ, how long they take."""
+"""Draws the parity report's figures: errors, logits and latency of two runtimes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_POINTS = 20_000
 
 @in_our_style
 def error_histogram(abs_errors: Numbers) -> Figure:
-    """Draws how far two runtimes' outputs are apart; log scale, equal ones noted.
+    """Draws how much two runtimes' outputs differ, on a log scale; counts equal ones.
 
     Args:
         abs_errors: absolute differences, any shape, 0 or more.
@@ -53,7 +53,7 @@ def error_histogram(abs_errors: Numbers) -> Figure:
             weight="bold",
         )
     else:
-        say(axes, "no difference at all")
+        say(axes, "no differences")
     equal = len(errors) - len(apart)
     axes.set(
         title=f"Absolute differences of {len(errors):,} logits; {equal:,} are equal",
@@ -91,7 +91,7 @@ def logits_scatter(torch_logits: Numbers, onnx_logits: Numbers) -> Figure:
 
 @in_our_style
 def latency_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws the time of a batch against its size, a panel for each thread count.
+    """Draws the time per batch against its size, with a panel per thread count.
 
     Args:
         rows: `runtime`, `threads`, `batch_size`, `milliseconds`.
@@ -116,8 +116,8 @@ def latency_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.minorticks_off()
-        axes.set(title=count(number, "thread"), xlabel="crops in a batch")
-    panels[0].set_ylabel("milliseconds a batch")
+        axes.set(title=count(number, "thread"), xlabel="crops per batch")
+    panels[0].set_ylabel("milliseconds per batch")
     if rows:
         panels[0].legend()
     else:

@@ -1,4 +1,4 @@
-"""Statistics of a dataset: labels, sizes of crops, metadata."""
+"""Draws a dataset's statistics: labels, sizes of crops, metadata."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def class_counts(
 
 @in_our_style
 def image_sizes(widths: Numbers, heights: Numbers) -> Figure:
-    """Draws the crops' sizes in px: how many of each, and either side on its own."""
+    """Draws the crops' sizes in px: how many of each, and each side separately."""
     x, y = np.asarray(widths), np.asarray(heights)
     x_bins, y_bins = _pixel_bins(x), _pixel_bins(y)
     figure = Figure(figsize=(6.4, 5.6))
@@ -102,7 +102,7 @@ def _pixel_bins(sides: np.ndarray[Any, np.dtype[Any]]) -> list[float]:
 
 @in_our_style
 def metadata_distributions(counts: Mapping[str, Mapping[str, int]]) -> Figure:
-    """Draws how often each value of each metadata key occurs, one panel a key.
+    """Draws how often each value of each metadata key occurs, one panel per key.
 
     Args:
         counts: key -> value -> rows.

@@ -1,11 +1,11 @@
-"""How the project's figures look, and how they say labels, titles and bars.
+"""The figures' common style: colours, fonts, labels, titles, ticks and bars.
 
 The other modules here turn plain data into a matplotlib `Figure`. None reads a file,
 keeps state or touches pyplot, so figures can be drawn in any thread and are freed when
 dropped; `png.py` turns them into bytes. matplotlib takes half a second to import:
-callers import these modules when they draw. Labels are shown as they are, cut where
-they are long, and `""` as `∅ (none)`. A figure's size and the number of its texts are
-bounded, however many labels there are.
+callers import these modules when they draw. Long labels are cut, and `""` is shown as
+`∅ (none)`. A figure's size and the number of its texts are bounded, however many labels
+there are.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SHADES = LinearSegmentedColormap.from_list("right", ["#ffffff", "#93b4f8", "#1e4
 """From none to all, in blues."""
 
 MAX_NAMED = 120
-"""Labels that a figure names one by one; of more it names some, evenly spaced."""
+"""Up to this many labels a figure names each; of more, some, evenly spaced."""
 
 _SOME_NAMED = 25
 _LABEL = 12
 """Characters of a label that a figure shows."""
 _TITLE_CHARACTERS = 11
-"""Characters of a title in an inch."""
+"""Characters of a title per inch."""
 
 _STYLE = {
     # By name, since a family such as sans-serif is looked up only when drawn.
@@ -74,7 +74,7 @@ in_our_style = style.context(["default", _STYLE])
 
 
 def show_label(label: str) -> str:
-    """The label as people read it."""
+    """Returns the label as it is shown to people."""
     return fit_text(label, _LABEL) or "∅ (none)"
 
 
@@ -83,7 +83,7 @@ def fit_text(text: str, characters: int) -> str:
 
 
 def ticks_of(labels: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Places that get a tick, and what it says: all, or some of very many."""
+    """Returns the positions and texts of ticks: all, or some of very many."""
     step = 1 if len(labels) <= MAX_NAMED else -(-len(labels) // _SOME_NAMED)
     places = list(range(0, len(labels), step))
     return places, [show_label(labels[place]) for place in places]
@@ -92,14 +92,14 @@ def ticks_of(labels: Sequence[str]) -> tuple[list[int], list[str]]:
 def pitch_of(size: int, largest: float, smallest: float, side: float) -> float:
     """Inches from one label to the next, so that `size` of them fit on a side.
 
-    Where they are named one by one, no nearer than `smallest`.
+    If each one is named, at least `smallest`.
     """
     fitting = min(largest, side / max(size, 1))
     return fitting if size > MAX_NAMED else max(fitting, smallest)
 
 
 def tick_size(size: int, pitch: float) -> float:
-    """Points of a tick label that stands so many inches from the next."""
+    """Font size of a tick label, in points, for this many inches to the next."""
     return min(9.0, 55 * pitch) if size <= MAX_NAMED else 9.0
 
 
@@ -123,7 +123,7 @@ def fill_bars(
 
 
 def put_title(figure: Figure, text: str) -> None:
-    """A title over the whole figure, on as many lines as its width asks for."""
+    """Puts a title over the whole figure, on as many lines as its width requires."""
     fitting = textwrap.fill(text, int(figure.get_figwidth() * _TITLE_CHARACTERS))
     figure.suptitle(fitting, x=0.01, ha="left", weight="bold", fontsize=10)
 

@@ -1,1 +1,1 @@
-"""The deployed part: a model file in, answers out."""
+"""The deployed predictor: loads a model file and reads crops."""

@@ -1,4 +1,4 @@
-"""What a model file says about itself: its labels and its preprocessing.
+"""Reads a model file's metadata: its labels and its preprocessing.
 
 The exporter writes it into the ONNX file, the contract compares it with the checkpoint,
 and the predictor needs nothing else to turn a crop into a label. Imports the standard
@@ -20,12 +20,12 @@ PREFIX = "jersey."
 RESIZE = "bilinear, stretched to a square"
 DECODE = "RGB after EXIF transposition, alpha on black, 16-bit grey scaled to 8"
 NORMALIZE = "(pixel / 255 - mean) / std"
-# How a crop becomes the network's input: what this version does, and nothing else.
+# How a crop becomes the network's input; this version supports only these values.
 RULES = {"decode": DECODE, "resize": RESIZE, "normalize": NORMALIZE}
 
 
 class ModelError(ValueError):
-    """A model file that cannot be written, read or used; the message says why."""
+    """A model file cannot be written, read or used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,19 @@ def read_metadata(properties: Mapping[str, str]) -> ModelMetadata:
     """Reads a model's metadata, as `export.file_metadata` writes it.
 
     Raises:
-        ModelError: a property is missing, malformed or asks for preprocessing that
-            this version does not know.
+        ModelError: a property is missing, malformed or requires preprocessing that
+            this version does not support.
     """
     keys = [*(field.name for field in fields(ModelMetadata)), *RULES]
     missing = [PREFIX + key for key in keys if PREFIX + key not in properties]
     if missing:
-        raise ModelError(f"the model's metadata lacks {', '.join(missing)}")
+        raise ModelError(f"the model's metadata has no {', '.join(missing)}")
     for key, rule in RULES.items():
         said = properties[PREFIX + key]
         if said != rule:
             raise ModelError(
-                f"{PREFIX}{key} is {shorten(repr(said))}; this version does {rule!r}"
+                f"{PREFIX}{key} is {shorten(repr(said))}; "
+                f"this version supports {rule!r}"
             )
     return ModelMetadata(
         labels=_labels(_parse(properties, "labels")),
@@ -89,7 +90,7 @@ def _labels(value: Any) -> tuple[str, ...]:
     twice = [label for label, times in Counter(value).items() if times > 1]
     if not value or twice:
         raise ModelError(
-            f"{PREFIX}labels is empty or names a label twice: "
+            f"{PREFIX}labels is empty or has a label twice: "
             f"{shorten(repr(sorted(twice)))}"
         )
     return tuple(value)

@@ -1,8 +1,8 @@
-"""The deployed predictor: a model file and crops in, labels out.
+"""The deployed predictor: reads labels on crops with one model file.
 
-It needs onnxruntime, numpy and Pillow only, and reads labels and preprocessing from
-the model's own metadata. Crops are decoded and resized by the functions that training
-used, so that a deployed model sees the pixels that it was validated on.
+It needs only onnxruntime, numpy and Pillow, and takes labels and preprocessing from the
+model's own metadata. Crops are decoded and resized by the functions that training used,
+so that a deployed model sees the same pixels as in validation.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from jersey_assets.crops.decode import ImageError, decode_crop
 from jersey_assets.crops.prepare import normalize_crops, resize_crop
 from jersey_assets.files import read_regular
 from jersey_assets.reader.file_metadata import ModelError, read_metadata
-from jersey_assets.reader.session import open_session, told
+from jersey_assets.reader.session import open_session, short_message
 
 _BATCH = 32
-_MAX_MODEL_BYTES = 2**31 - 1  # where protobuf ends
+_MAX_MODEL_BYTES = 2**31 - 1  # protobuf's limit
 _MAX_IMAGE_BYTES = 2**28
 
 
@@ -32,7 +32,7 @@ class Prediction:
 
     Attributes:
         image: the image's path.
-        label: the likeliest label; `""` = no readable number.
+        label: the most likely label; `""` = no readable number.
         confidence: its softmax probability, 0..1.
     """
 
@@ -43,7 +43,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Unread:
-    """An image that there is no answer for.
+    """An image that could not be read.
 
     Attributes:
         image: the image's path.
@@ -72,7 +72,7 @@ class Predictor:
             raise ModelError(f"{model}: {error}") from error
 
     def predict(self, images: Sequence[Path]) -> Iterator[Prediction | Unread]:
-        """Reads each image's label, in the order given; one bad image stops no other.
+        """Reads each image's label, in the given order; a bad image does not stop it.
 
         Raises:
             ModelError: the model gives no usable scores.
@@ -105,7 +105,9 @@ class Predictor:
         except MemoryError:
             raise
         except Exception as error:  # onnxruntime has a dozen unrelated error types
-            raise ModelError(f"the model cannot be run: {told(error)}") from error
+            raise ModelError(
+                f"the model cannot be run: {short_message(error)}"
+            ) from error
         expected = (len(crops), len(self.metadata.labels))
         if logits.dtype != np.float32:
             raise ModelError(f"the model gives {logits.dtype}; expected float32 scores")

@@ -1,8 +1,9 @@
-"""The one place where onnxruntime sessions are made.
+"""Opens onnxruntime sessions; all of them are made here.
 
-The format is named, never guessed: onnxruntime takes bytes with `ORTM` at 4..8 for
-another format and a path that ends in `.onnx` for ONNX, so one file can be two models.
-Imports onnxruntime and the standard library only, as it is deployed with the predictor.
+The format is specified, not guessed: onnxruntime treats bytes with `ORTM` at 4..8 as
+another format and a path that ends in `.onnx` as ONNX, so one file can be two models.
+Imports only onnxruntime and the standard library, since it is deployed with the
+predictor.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.text import readable
 
 _TWO_MODELS = (
-    "bytes 4 to 8 are ORTM, the mark of another format: runtimes would read two "
+    "bytes 4 to 8 are ORTM, the mark of another format: runtimes could read two "
     "different models in this file; export it again"
 )
 _SHOWN = 300
@@ -34,11 +35,11 @@ def open_session(data: bytes, *, optimized: bool = True, threads: int = 0) -> An
     """
     refuse_two_models(data)
     options = ort.SessionOptions()
-    # What is wrong is raised; logged, a hostile model's names would reach the terminal.
+    # Errors are raised; in a log, a hostile model's names would reach the terminal.
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Idle threads that spin would slow down whatever runs next, PyTorch for one.
+    # Idle threads that spin would slow down whatever runs next, such as PyTorch.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimized:
         level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -48,19 +49,21 @@ def open_session(data: bytes, *, optimized: bool = True, threads: int = 0) -> An
     except MemoryError:
         raise
     except Exception as error:  # onnxruntime has a dozen unrelated error types
-        raise ModelError(f"onnxruntime refuses the model: {told(error)}") from error
+        raise ModelError(
+            f"onnxruntime refuses the model: {short_message(error)}"
+        ) from error
 
 
 def refuse_two_models(data: bytes) -> None:
-    """Raises ModelError where onnxruntime might take the bytes for its own format."""
+    """Raises ModelError if onnxruntime might treat the bytes as its own format."""
     if data[4:8] == b"ORTM":
         raise ModelError(_TWO_MODELS)
 
 
-def told(error: Exception) -> str:
-    """What onnxruntime or protobuf said, in one line that is fit for a message.
+def short_message(error: Exception) -> str:
+    """Shortens an error of onnxruntime or protobuf to one line for a message.
 
-    It quotes the model, which may be hostile; what it means stands at the end.
+    It may quote a hostile model; its last part says what it means.
     """
     text = " ".join(str(error).split()) or type(error).__name__
     if len(text) > _SHOWN:

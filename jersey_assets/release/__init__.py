@@ -1,1 +1,1 @@
-"""Release: the gate, and the bundle that people deploy."""
+"""Release: the gate, the bundle to deploy, publishing and rolling back."""

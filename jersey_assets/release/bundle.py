@@ -1,4 +1,4 @@
-"""The bundle that people deploy: model, labels, reports and a model card."""
+"""Writes the bundle to deploy: model, labels, reports and the model card."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def model_card(candidate: Candidate) -> str:
         "## Known limits",
         f"- weakest labels on {report['split']}: "
         f"{_weakest_classes(report['per_class'])}",
-        "- it answers with one of its labels for every picture, also for one without "
+        "- it answers with one of its labels for every picture, even for one without "
         "a jersey" + _no_number_note(report["per_class"]),
         "- its accuracy holds for crops like those it was evaluated on",
         "## Provenance",
@@ -94,7 +94,7 @@ def model_card(candidate: Candidate) -> str:
 
 
 def _accuracy(report: Mapping[str, Any], parity: Mapping[str, Any]) -> list[str]:
-    """What the model reads on the evaluation split, beside what proves nothing."""
+    """The accuracy on the evaluation split, and that of the most common label."""
     per_class = report["per_class"]
     right = round(report["top1"] * report["images"])
     low, high = wilson(right, report["images"])
@@ -103,7 +103,7 @@ def _accuracy(report: Mapping[str, Any], parity: Mapping[str, Any]) -> list[str]
         f"- split: {report['split']}, {count(report['images'], 'crop')}",
         f"- top-1 {report['top1']:.2%} (95 % interval {low:.1%} to {high:.1%}), top-5 "
         f"{report['top5']:.2%}",
-        "- always answering the commonest label would read "
+        "- always answering the most common label would read "
         f"{commonest / report['images']:.2%}",
         f"- onnxruntime top-1 {parity['onnx_top1']:.2%}, largest difference of a logit "
         f"to PyTorch {parity['max_abs_error']:.3g}",
@@ -143,8 +143,8 @@ def _no_number_note(per_class: Mapping[str, Any]) -> str:
 
 
 def shown(text: str) -> str:
-    """Text from a file as a Markdown code span that cannot be anything else."""
+    """Returns text from a file as a Markdown code span, safely escaped."""
     quoted = readable(json.dumps(shorten(text), ensure_ascii=False))
-    # No backtick may end the code span; JSON has another spelling for it.
+    # No backtick may end the code span; JSON has an escape for it.
     quoted = quoted.replace("`", "\\u0060").replace("|", "\\|")
     return f"`{quoted}`"

@@ -1,4 +1,4 @@
-"""The gate: whether a candidate may become the model that people use."""
+"""The gate: decides whether a candidate may be released, by two statistical tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jersey_assets.verdict import Verdict
 # Chance of publishing a model that reads nothing, and of refusing one that is as good
 # as the current one.
 SIGNIFICANCE = 0.05
-# With fewer, hardly any model could be told from another.
+# With fewer, hardly any two models could be distinguished.
 MIN_CROPS = 20
 
 _BATCH = 32
@@ -35,18 +35,18 @@ BETTER, NOT_WORSE = "better_than_one_answer", "not_worse_than_current"
 
 
 class ReleaseError(RuntimeError):
-    """A candidate whose parts do not belong together, or do not hold."""
+    """The candidate's parts do not belong together, or one of them is invalid."""
 
 
 def judge(
     candidate: Candidate, release: Artifact | None, store: Store, root: Path
 ) -> tuple[Verdict, Verdict]:
-    """Decides whether the candidate may be published: where both verdicts pass.
+    """Decides whether the candidate may be published: if both verdicts pass.
 
-    All is judged on the evaluation crops of the candidate's own dataset, read as they
-    were validated. A release of another dataset is held to them as well: a candidate
-    that reads its own crops worse than that one does is no progress, while being
-    better than it proves nothing. What a model must prove is the first verdict.
+    All is judged on the evaluation crops of the candidate's own dataset, as they were
+    validated. A release of another dataset is tested on them as well: a candidate that
+    reads its own crops worse than that release is no progress, while being better
+    proves nothing. What a model must prove is the first verdict.
 
     Args:
         candidate: the artifacts to release.
@@ -56,13 +56,13 @@ def judge(
 
     Returns:
         `better_than_one_answer`: at least `MIN_CROPS` crops, and the exact one-sided
-        McNemar test of the model against always giving the label that is commonest
+        McNemar test of the model against always giving the label that is most common
         among them. `not_worse_than_current`: the same test of the current release
-        against the model. Weights that an operator went back from fail it untested.
+        against the model. Weights that an operator rolled back from fail it untested.
 
     Raises:
-        ReleaseError: the parts are not of one run of the chain, or parity is broken.
-        AnnotationError: a crop is not the one that was validated.
+        ReleaseError: the parts do not belong together, or parity is broken.
+        AnnotationError: a crop has changed since it was validated.
     """
     check_provenance(candidate, store)
     rows = pd.read_parquet(candidate.annotations.file("annotations.parquet"))
@@ -86,7 +86,7 @@ def judge(
 def decision(
     verdicts: tuple[Verdict, Verdict], before: Artifact | None, after: Artifact | None
 ) -> str:
-    """Says what became of a candidate, then, after a colon, why.
+    """Says what was decided about a candidate, then, after a colon, why.
 
     Args:
         verdicts: on the candidate.
@@ -95,11 +95,11 @@ def decision(
     """
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
-        stays = f", {before.version} stays" if before else ""
+        stays = f", {before.version} is kept" if before else ""
         what = f"not published{stays}"
     elif after == before:
         assert after is not None
-        what = f"unchanged, {after.version} has been there since an earlier run"
+        what = f"unchanged, {after.version} was published by an earlier run"
     else:
         assert after is not None
         what = f"published, {after.version}"
@@ -111,13 +111,13 @@ def _too_few(rows: pd.DataFrame) -> str:
     split = evaluation_split(rows)
     return (
         f"{count(len(rows), 'crop')} of {split} cannot prove what the model reads: "
-        f"annotate at least {MIN_CROPS} of {split} (a hundred or more tell good models "
-        "apart) and run again; until then the model is in onnx_model, for you to try"
+        f"annotate at least {MIN_CROPS} of {split} (a hundred or more to distinguish "
+        "good models) and run again; until then you can try the model in onnx_model"
     )
 
 
 def _judge_alone(right: NDArray[np.bool_], labels: NDArray[np.object_]) -> Verdict:
-    """Against the best that a model could do without looking at the crops."""
+    """Compares with the best that a model can do without looking at the crops."""
     answer, _ = Counter(labels).most_common(1)[0]
     lost, won = _differing(right, labels == answer)
     chance = mcnemar(won, lost)
@@ -129,8 +129,8 @@ def _judge_alone(right: NDArray[np.bool_], labels: NDArray[np.object_]) -> Verdi
         passed,
         f"of {count(len(labels), 'crop')} the model reads {right.sum()} (95 % interval "
         f"{low:.1%} to {high:.1%}), always answering {shown(answer)} reads "
-        f"{(labels == answer).sum()}; {won} are right only in the model, {lost} only "
-        f"in that answer (one-sided McNemar p = {chance:.2g}, needed is less than "
+        f"{(labels == answer).sum()}; only the model is right on {won}, only that "
+        f"answer on {lost} (one-sided McNemar p = {chance:.2g}, required: less than "
         f"{SIGNIFICANCE}){advice}",
         facts={
             "crops": len(labels),
@@ -165,8 +165,8 @@ def _compare(
         NOT_WORSE,
         chance >= SIGNIFICANCE,
         f"of {count(len(new), 'crop')} the new model reads {new.sum()}, the current "
-        f"release{foreign} {current.sum()}; {lost} are right only in the current one, "
-        f"{won} only in the new one (one-sided McNemar p = {chance:.3f}, refused below "
+        f"release{foreign} {current.sum()}; only the current one is right on {lost}, "
+        f"only the new one on {won} (one-sided McNemar p = {chance:.3f}, refused below "
         f"{SIGNIFICANCE})",
         facts={
             "crops": len(new),
@@ -185,9 +185,9 @@ def _withdrawn(entry: Mapping[str, str]) -> Verdict:
     return Verdict(
         NOT_WORSE,
         False,
-        f"these weights were released as {version}, and on {entry['withdrawn']} "
-        f"somebody went back from them to {entry['back_to']}; train others, or take "
-        f"them back with `jersey-assets releases rollback {version}`",
+        f"these weights were released as {version} and rolled back on "
+        f"{entry['withdrawn']} to {entry['back_to']}; train others, or restore them "
+        f"with `jersey-assets releases rollback {version}`",
         facts=dict(entry),
     )
 
@@ -196,7 +196,7 @@ def check_provenance(candidate: Candidate, store: Store) -> None:
     """Checks that every part was made from the other parts and from nothing else.
 
     Raises:
-        ReleaseError: it was not, or the parity report does not hold.
+        ReleaseError: it was not, or parity is broken.
     """
     expected = {part.asset: part for part in candidate.parts()}
     for part in candidate.parts():
@@ -212,8 +212,8 @@ def check_provenance(candidate: Candidate, store: Store) -> None:
     weights = candidate.checkpoint.manifest["files"]["model.ckpt"]["sha256"]
     if (report["model_sha256"], report["checkpoint_sha256"]) != (model, weights):
         raise ReleaseError(
-            f"{candidate.parity.location} compares other files than the ones to "
-            "release; materialize parity_report again"
+            f"{candidate.parity.location} did not compare the files to release; "
+            "materialize parity_report again"
         )
     if report["passed"] is not True:
         raise ReleaseError(
@@ -223,7 +223,7 @@ def check_provenance(candidate: Candidate, store: Store) -> None:
 
 
 def _differing(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
-    """Crops that are right only in the other one, and only in this one."""
+    """Counts crops that only the other one reads, and that only this one reads."""
     return int((other & ~right).sum()), int((right & ~other).sum())
 
 

@@ -1,7 +1,7 @@
-"""Whether the blocking checks passed on the very artifacts that are to be released.
+"""Checks that all blocking checks passed on exactly the artifacts to release.
 
-A blocking check stops its own run only: whoever materializes one asset after it, in a
-run of its own, goes round it.
+A blocking check stops only its own run: materializing a later asset in a separate run
+would bypass it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def unkept_promises(store: Store, artifacts: Iterable[Artifact]) -> list[str]:
     """Lists the blocking checks that failed, or have not run, on these artifacts.
 
     Args:
-        store: holds the artifacts and what was noted about their checks.
-        artifacts: what was, or was not, checked.
+        store: holds the artifacts and the answers of their checks.
+        artifacts: to release.
 
     Returns:
         A line each: the check, its asset, and what the check said.
 
     Raises:
-        StorageError: the note about an artifact's checks cannot be read.
+        StorageError: the answers of an artifact's checks cannot be read.
     """
     unkept: list[str] = []
     for artifact in artifacts:

@@ -1,4 +1,4 @@
-"""Publishing a release, or keeping the one that stands."""
+"""Publishes a candidate that passes the gate, or keeps the current release."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Publish = Callable[[Callable[[Path], None]], Artifact]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a candidate.
+    """What was decided about a candidate.
 
     Attributes:
         verdicts: the gate's, on the candidate.
         release: the current release now, if there is one.
-        decision: what became of the candidate, then, after a colon, why.
+        decision: what was decided about the candidate, then, after a colon, why.
     """
 
     verdicts: tuple[Verdict, Verdict]
@@ -53,15 +53,15 @@ def publish_or_keep(
 
     Args:
         candidate: the artifacts to release.
-        store: where they and the releases lie.
+        store: holds them and the releases.
         root: the dataset root, for the evaluation crops.
-        run_id: who waits, for those who wait as well.
+        run_id: names this run in the logs of waiting ones.
         publish: stores what it is given to write as the new release.
 
     Raises:
         ReleaseError: a blocking check of a part did not pass or has not run on this
-            very version, or the parts do not belong together.
-        AnnotationError: a crop is not the one that was validated.
+            version, or the parts do not belong together.
+        AnnotationError: a crop has changed since it was validated.
         StorageError: the store cannot be read or written.
     """
     if unkept := unkept_promises(store, candidate.parts()):

@@ -1,8 +1,8 @@
-"""Releases over time: which one stands, and going back to an earlier one.
+"""Finds the current release, and rolls back to an earlier one.
 
-`withdrawn.json` beside the releases names the weights that an operator went back from.
-Without it the next run of the graph, which finds nothing changed, would publish them
-again.
+`withdrawn.json` beside the releases names the weights that an operator rolled back
+from. Without it the next run of the graph, which finds nothing changed, would publish
+them again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Withdrawals = Mapping[str, Mapping[str, str]]
 
 
 def withdrawals(store: Store) -> Withdrawals:
-    """Reads what was withdrawn.
+    """Reads which weights were withdrawn.
 
     Returns:
         digest of a `trained_checkpoint` → the `version` that it was released as, when
-        it was `withdrawn` (ISO 8601) and the release gone `back_to`.
+        it was `withdrawn` (ISO 8601), and the release that is used instead (`back_to`).
 
     Raises:
-        StorageError: the note about it is damaged.
+        StorageError: `withdrawn.json` is damaged.
     """
     found: Withdrawals = store.read_note(RELEASE, _WITHDRAWN) or {}
     return found
@@ -46,8 +46,8 @@ def weights_of(release: Artifact) -> str:
 def roll_back(store: Store, version: str) -> None:
     """Points readers to a release, and withdraws the current one and all later ones.
 
-    Their weights are not published again, by whatever run, until somebody goes "back"
-    to one of them, which is how a withdrawal is taken back.
+    No run publishes their weights again until somebody rolls back to one of them, which
+    ends its withdrawal.
 
     Raises:
         StorageError: the version is missing or damaged.
@@ -69,14 +69,14 @@ def _roll_back(store: Store, version: str) -> None:
                 entry = {"version": later, "withdrawn": now, "back_to": version}
                 noted.setdefault(weights_of(release), entry)
     noted.pop(weights_of(target), None)
-    # Killed in between, the current release stays until somebody goes back once more.
+    # After a kill in between, the current release stays until the next rollback.
     store.write_note(RELEASE, _WITHDRAWN, noted)
     store.point(RELEASE, version)
 
 
 @contextmanager
 def one_release_at_a_time(store: Store, run_id: str) -> Iterator[None]:
-    """Waits for whoever judges, publishes or goes back at the moment, and is next.
+    """Waits until nobody else judges, publishes or rolls back, and keeps others out.
 
     Two candidates must not both be compared with the release that one of them is about
     to replace, and no release may be published over a rollback that it has not seen.
@@ -86,10 +86,10 @@ def one_release_at_a_time(store: Store, run_id: str) -> Iterator[None]:
 
 
 def standing_release(store: Store) -> Artifact | None:
-    """Reads the current release, or None where none is intact.
+    """Reads the current release, or returns None if none is intact.
 
-    Where the current one is damaged, readers are pointed to the newest one that is
-    intact and was not withdrawn, so that a candidate always has to beat something.
+    If the current one is damaged, readers are pointed to the newest one that is intact
+    and not withdrawn, so that a candidate always has to beat something.
     """
     current = store.intact(RELEASE)
     if current is not None:
@@ -98,7 +98,7 @@ def standing_release(store: Store) -> Artifact | None:
     for version in reversed(store.versions(RELEASE)):
         release = store.find(RELEASE, version=version)
         if release is not None and weights_of(release) not in noted:
-            log.warning("the current release is damaged: back to %s", version)
+            log.warning("the current release is damaged; going back to %s", version)
             store.point(RELEASE, version)
             return release
     return None

@@ -1,4 +1,4 @@
-"""What a count of right answers proves: exact tests and intervals, no model needed."""
+"""Statistics of right answers: the exact McNemar test and Wilson's interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _Z95 = 1.959963984540054
 
 def mcnemar(lost: int, won: int) -> float:
     """Chance of losing at least this many of the crops that two readers differ on,
-    were both equally good: the exact one-sided test (McNemar, Psychometrika 12, 1947).
+    if both are equally good: exact one-sided test (McNemar, Psychometrika 12, 1947).
 
     Args:
         lost: crops that only the other reader reads.

@@ -1,8 +1,8 @@
-"""Block digits: straight strokes with cut corners, the most usual type on jerseys.
+"""Draws block digits: straight strokes with cut corners, the most common jersey type.
 
-No font that may be shipped has them, so they are drawn. A digit is made of the seven
-strokes of a display, except 1, 4 and 7; corners where strokes meet are cut, and a
-stroke that ends ends in a hook, as in the lettering of American schools.
+No redistributable font has them, so they are drawn. A digit is made of the seven
+strokes of a display, except 1, 4 and 7; corners where strokes meet are cut, and a free
+end has a hook, as in the lettering of American schools.
 """
 
 from __future__ import annotations

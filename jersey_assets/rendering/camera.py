@@ -1,4 +1,4 @@
-"""The camera and the broadcast: light, blur, few pixels, noise, compression."""
+"""Simulates camera and broadcast: light, blur, low resolution, noise, compression."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 Pixels: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.floating[Any]]]
 
 _LEAST_SPAN = 0.18
-"""From dark to light in any picture: less, and nothing can be seen in it."""
+"""Least range from dark to light in a picture; with less, nothing can be seen."""
 
 SUPERSAMPLING = 3
 """Pixels of a scene per pixel of its crop, along each side."""
@@ -22,7 +22,7 @@ def photograph(scene: Pixels, rng: np.random.Generator) -> Image.Image:
 
     Args:
         scene: float [H, W, 3], 0..1, sides that `SUPERSAMPLING` divides.
-        rng: the source of all chance.
+        rng: the source of all randomness.
 
     Returns:
         An RGB image of size (W / SUPERSAMPLING, H / SUPERSAMPLING).
@@ -43,7 +43,7 @@ def photograph(scene: Pixels, rng: np.random.Generator) -> Image.Image:
 
 
 def _expose(scene: Pixels, rng: np.random.Generator) -> Pixels:
-    """White balance, exposure, contrast and the haze of a hall's lights."""
+    """Applies white balance, exposure, contrast and the haze of a hall's lights."""
     cast = rng.normal(1, 0.06, 3)
     exposure, contrast = rng.uniform(0.75, 1.2), rng.uniform(0.75, 1.15)
     haze = rng.uniform(0, 0.08) * np.array((1.0, 0.9, 1.1))
@@ -52,23 +52,23 @@ def _expose(scene: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _lift(light: Pixels) -> Pixels:
-    """Gives a picture that is all dark or all light the gain a camera would.
+    """Adjusts a picture that is all dark or all light as a camera's gain would.
 
-    Folds of black cloth would otherwise fall below black, and the crop be flat.
+    Otherwise folds of black cloth would fall below black, and the crop would be flat.
     """
     low, high = _extremes(light.clip(0, 1))
     if high - low >= _LEAST_SPAN:
         return light
     low, high = _extremes(light)
     gain = max(_LEAST_SPAN / max(high - low, 1e-6), 1.0)
-    # About each colour's own mean, held where neither end is lost.
+    # Around each colour's own mean, limited so that neither end is clipped.
     mean = light.mean((0, 1))
     lifted: Pixels = (light - mean) * gain + mean.clip(0.12, 0.88)
     return lifted
 
 
 def _extremes(light: Pixels) -> tuple[float, float]:
-    """The darkest and the lightest of what a blur leaves, as grey."""
+    """The darkest and the lightest grey that remain after a blur."""
     grey = Image.fromarray(light.mean(-1).astype(np.float32))
     block = 3 * SUPERSAMPLING
     whole = (0, 0, grey.width // block * block, grey.height // block * block)
@@ -77,7 +77,7 @@ def _extremes(light: Pixels) -> tuple[float, float]:
 
 
 def _move_blur(scene: Pixels, rng: np.random.Generator) -> Pixels:
-    """Smears one crop in four along a line, as a moving player is."""
+    """Smears one crop in four along a line, like a moving player."""
     if rng.random() > 0.25:
         return scene
     reach = SUPERSAMPLING * rng.uniform(0.6, 1.6)
@@ -95,7 +95,7 @@ def _move_blur(scene: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _compress(image: Image.Image, quality: int) -> Image.Image:
-    """Loses what video compression loses."""
+    """Degrades an image as video compression does."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return Image.open(stream).convert("RGB")

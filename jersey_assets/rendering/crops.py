@@ -1,9 +1,9 @@
 """Draws one crop: a printed jersey on a turning body, seen by a broadcast camera.
 
-The cloth of `jersey.py` is wrapped round an upright cylinder, creased, tilted and lit;
-what lies beside the body is background, and arms pass in front. Where the label is
-`""` the number is missing, turned away, or behind somebody. `camera.py` does the rest.
-Lengths are in number heights unless they are said to be px.
+The cloth of `jersey.py` is wrapped around an upright cylinder, creased, tilted and lit;
+the background is beside the body, and arms pass in front. If the label is `""`, the
+number is missing, turned away, or behind somebody. `camera.py` does the rest. Lengths
+are in number heights unless they are in px.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _BACKDROPS = np.array(
 
 @dataclass(frozen=True)
 class View:
-    """Where the camera stands.
+    """Where the camera is.
 
     Attributes:
         width, height: of the crop, px.
@@ -53,7 +53,7 @@ class View:
         roll: rotation in the picture, radians.
         turn: by how much the player has turned from the camera, radians.
         radius: of the body.
-        center: the point of the picture plane that the crop's middle shows.
+        center: the point of the picture plane in the middle of the crop.
     """
 
     width: int
@@ -72,14 +72,14 @@ def render_crop(
 
     Args:
         label: up to two digits; `""` for a jersey without a readable number.
-        rng: the source of all chance: the same state draws the same pixels.
+        rng: the source of all randomness: the same state draws the same pixels.
 
     Returns:
         The crop, RGB, some 20 to 60 px a side, and its metadata: `jersey_color`,
         `view` and, unless the view is `plain`, `number_color`, `border_color`, `font`.
 
     Raises:
-        RenderError: the label is not of that form, or a font is missing.
+        RenderError: the label has another form, or a font is missing.
     """
     if not re.fullmatch("[0-9]{0,2}", label):
         raise RenderError(
@@ -116,7 +116,7 @@ def _choose_view(cloth: Cloth, name: str, rng: np.random.Generator) -> View:
         turn = rng.choice((-1, 1)) * (near_edge + width / 2 / radius)
         width = rng.uniform(0.5, 1.0)
     seen_at = np.clip(turn, -1.2, 1.2)
-    # One crop in three is cut loosely, and not round the number's middle.
+    # One crop in three is cut loosely, and not around the number's middle.
     slack = rng.uniform(0, 0.7, 2) * (rng.random() < 0.3)
     offset = rng.normal(0, 0.05, 2) + slack / 2 * rng.uniform(-0.8, 0.8, 2)
     center = float(radius * np.sin(seen_at) + offset[0]), float(offset[1])
@@ -147,7 +147,7 @@ def _draw_scene(
     """The crop's scene, `SUPERSAMPLING` times larger than the crop."""
     x, y = _picture_plane(view, rng)
     folds_x, folds_y = _folds(x, y, rng)
-    # On the body: how far round it, then along the cloth.
+    # On the body: how far around it, then along the cloth.
     across = (x / view.radius).clip(-0.999, 0.999)
     angle = np.arcsin(across)
     u = view.radius * (angle - view.turn) + 0.06 * folds_x
@@ -216,7 +216,7 @@ def _background(x: Pixels, y: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _put_arm_in_front(scene: Pixels, name: str, rng: np.random.Generator) -> Pixels:
-    """Lays an arm over the scene: across the number where that is to be hidden."""
+    """Lays an arm over the scene: across the number if that is to be hidden."""
     height, width, _ = scene.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     x, y = (x - width / 2) / height, (y - height / 2) / height
@@ -224,7 +224,7 @@ def _put_arm_in_front(scene: Pixels, name: str, rng: np.random.Generator) -> Pix
     if name == "occluded":
         half, offset = rng.uniform(0.36, 0.44), rng.normal(0, 0.03)
     elif rng.random() < 0.25:
-        # Past a corner of the crop: it may touch the number, never hide it.
+        # Past a corner of the crop: it may touch the number, but never hide it.
         half = rng.uniform(0.1, 0.3)
         reach = abs(np.cos(direction)) * width / height + abs(np.sin(direction))
         offset = reach / 2 + half - rng.uniform(0.04, 0.14)

@@ -1,11 +1,11 @@
-"""Draws a whole dataset in the contract's layout.
+"""Draws a whole sample dataset: splits, labels and annotations.
 
     out/{train,valid,test}/annotations.jsonl
     out/{train,valid,test}/crops/00000.jpg
 
-Every crop has a random source of its own, made of seed, split and index, and the
-labels come in an order that does not depend on how many are drawn: a dataset of 2,000
-crops begins with the very files of one of 1,000.
+Every crop has its own random generator, seeded by seed, split and index, and the order
+of labels does not depend on how many are drawn: a dataset of 2,000 crops begins with
+the same files as one of 1,000.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def render_dataset(out: Path, train: int, valid: int, test: int, seed: int) -> N
     The same arguments and installed versions give the same bytes in every file.
 
     Args:
-        out: where to; it must not exist, or be an empty folder. It appears when all
+        out: the target; it must not exist, or be an empty folder. It appears when all
             is drawn, so an interrupted call leaves it as it was.
         train: rows of the train split, at least one per label of `LABELS`.
         valid: rows of the valid split, likewise.
@@ -54,7 +54,7 @@ def render_dataset(out: Path, train: int, valid: int, test: int, seed: int) -> N
 
 
 def draw_splits(folder: Path, train: int, valid: int, test: int, seed: int) -> None:
-    """Draws the splits into a folder; arguments and errors as `render_dataset`."""
+    """Draws the splits into a folder; for the arguments see `render_dataset`."""
     counts = {"train": train, "valid": valid, "test": test}
     _check_arguments(counts, seed)
     for split_index, (split, count) in enumerate(counts.items()):
@@ -63,7 +63,7 @@ def draw_splits(folder: Path, train: int, valid: int, test: int, seed: int) -> N
 
 @contextmanager
 def appearing(out: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `out` when all is in it, and not before.
+    """Yields a folder to fill, which becomes `out` when it is complete.
 
     Raises:
         RenderError: `out` exists and is not an empty folder, or cannot be written.
@@ -83,7 +83,7 @@ def appearing(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise RenderError(
             f"{out}: the dataset cannot be written ({error}); "
-            "choose a folder that you may write to, on a disk with room"
+            "choose a folder that you may write to, on a disk with free space"
         ) from error
 
 
@@ -91,8 +91,8 @@ def _check_arguments(counts: dict[str, int], seed: int) -> None:
     for split, count in counts.items():
         if count < len(LABELS):
             raise RenderError(
-                f"{split} = {count} is too few: every split shows each of the "
-                f"{len(LABELS)} labels, so ask for {len(LABELS)} or more"
+                f"{split} = {count} is too few: every split has each of the "
+                f"{len(LABELS)} labels, so draw {len(LABELS)} or more"
             )
     if seed < 0:
         raise RenderError(f"seed = {seed} is negative; use 0 or more")
@@ -103,7 +103,7 @@ def _check_vacant(out: Path) -> None:
         raise RenderError(f"{out} is a file; name a new or an empty folder")
     if out.is_dir() and any(out.iterdir()):
         raise RenderError(
-            f"{out} is not empty, and nothing is overwritten; "
+            f"{out} is not empty and will not be overwritten; "
             "name a new folder, or delete this one first"
         )
 
@@ -128,9 +128,9 @@ def _render_split(folder: Path, count: int, seed: tuple[int, int]) -> None:
 
 
 def _labels_in_order(seed: tuple[int, int]) -> Iterator[str]:
-    """Endless labels: each once, then always the one furthest behind its share.
+    """Yields labels endlessly: each once, then always the one furthest below its share.
 
-    So any first n rows hold every label as often as its share says, within one or two.
+    So the first n rows have every label as often as its share says, within one or two.
     """
     shares = 1 / np.arange(6, 6 + len(LABELS))
     shares /= shares.sum()

@@ -1,7 +1,7 @@
-"""The one exception of this room."""
+"""The exception of rendering."""
 
 from __future__ import annotations
 
 
 class RenderError(ValueError):
-    """What was asked for cannot be drawn; the message says what to do."""
+    """The request cannot be drawn; the message says what to do."""

@@ -1,7 +1,7 @@
-"""Draws a small dataset with chosen faults: what validation finds, to be looked at.
+"""Draws a small dataset with known faults, to see what validation reports.
 
-Beside the rows of `dataset.py`, which hold, each split has its faults in a file of its
-own, `faults.jsonl`: one for each reason that people meet first.
+Besides the valid rows of `dataset.py`, each split has its faults in a separate file,
+`faults.jsonl`: one for each common reason code.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from PIL import Image
 from jersey_assets.rendering.crops import render_crop
 from jersey_assets.rendering.dataset import appearing, draw_splits
 
-# So many that no label of train is rare.
+# Enough that no label of train is rare.
 _TRAIN, _VALID, _TEST = 400, 40, 40
 _FILE = "faults.jsonl"
 _UNKNOWN = "99"
-"""A label that train does not show."""
+"""A label that train does not have."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def render_faults(out: Path, seed: int) -> list[Planted]:
     """Draws the dataset; the same seed gives the same faults.
 
     Args:
-        out: where to; it must not exist, or be an empty folder.
+        out: the target; it must not exist, or be an empty folder.
         seed: 0 or more.
 
     Raises:
@@ -87,23 +87,23 @@ class _Split:
         self._rng = np.random.default_rng((seed, 1_000))
 
     def plant(self, row: object, reason: str, what: str) -> None:
-        """Adds a row, as JSON or, where it is text, as it stands."""
+        """Adds a faulty row, as JSON or, if it is text, verbatim."""
         self._lines.append(row if isinstance(row, str) else json.dumps(row))
         file = f"{self.folder.name}/{_FILE}"
         self.planted.append(Planted(file, len(self._lines), reason, what))
 
     def add(self, row: object) -> None:
-        """Adds a row that holds."""
+        """Adds a valid row."""
         self._lines.append(json.dumps(row))
 
     def image(self, name: str, data: bytes) -> str:
-        """Writes an image file; gives its path in a row."""
+        """Writes an image file; returns its path for a row."""
         path = f"crops/{name}.jpg"
         (self.folder / path).write_bytes(data)
         return path
 
     def crop(self, name: str, label: str) -> str:
-        """Draws a crop; gives its path in a row."""
+        """Draws a crop; returns its path for a row."""
         return self.image(name, _encode(render_crop(label, self._rng)[0]))
 
     def write(self) -> None:
@@ -116,7 +116,7 @@ def _plant_lines(split: _Split) -> None:
     whole = json.dumps(_row(split.crop("line", "8"), "8"))
     split.plant(whole[:-12], "json.syntax", "a line that is cut off")
     twice = whole[:-1] + ', "suffix": "3"}'
-    split.plant(twice, "json.duplicate_key", "a key that stands twice")
+    split.plant(twice, "json.duplicate_key", "a key that occurs twice")
     missing = {"image": "crops/line.jpg"}
     split.plant(missing, "row.missing_field", "no suffix")
 
@@ -124,7 +124,7 @@ def _plant_lines(split: _Split) -> None:
 def _plant_labels(split: _Split) -> None:
     path = split.crop("label", "8")
     split.plant(_row(path, 8), "row.wrong_type", "a number instead of a string")
-    split.plant(_row(path, "8 "), "label.whitespace", "a space behind the number")
+    split.plant(_row(path, "8 "), "label.whitespace", "a space after the number")
     split.plant(_row(path, "8B"), "label.charset", "a letter in the number")
     split.plant(_row(path, "888"), "label.too_long", "three digits")
     path = split.crop("conflict", "8")
@@ -132,12 +132,12 @@ def _plant_labels(split: _Split) -> None:
         split.plant(_row(path, label), "label.conflict", "one crop, two labels")
     path = split.crop("duplicate", "8")
     split.add(_row(path, "8"))
-    split.plant(_row(path, "8"), "label.duplicate", "the row before, again")
+    split.plant(_row(path, "8"), "label.duplicate", "the previous row again")
 
 
 def _plant_paths(split: _Split) -> None:
     for path, reason, what in (
-        ("crops/none.jpg", "path.missing", "a crop that is not there"),
+        ("crops/none.jpg", "path.missing", "a crop that does not exist"),
         ("/data/crops/1.jpg", "path.absolute", "an absolute path"),
         ("../../other/1.jpg", "path.escape", "a path out of the dataset"),
         ("https://example.org/1.jpg", "path.scheme", "a URL"),
@@ -150,7 +150,7 @@ def _plant_images(split: _Split) -> None:
     grey = Image.new("RGB", (40, 60), (90, 90, 90))
     tiny = Image.new("RGB", (5, 5), (200, 40, 40))
     for name, content, reason, what in (
-        ("empty", b"", "image.empty", "a file without a byte"),
+        ("empty", b"", "image.empty", "an empty file"),
         ("cut", data[: len(data) // 2], "image.truncated", "half a JPEG"),
         ("page", b"<html></html>", "image.format", "a web page, not an image"),
         ("tiny", _encode(tiny), "image.too_small", "5 x 5 pixels"),

@@ -1,7 +1,7 @@
-"""Finds the fonts that numbers are drawn in.
+"""Finds the fonts that numbers are drawn in, inside the matplotlib package.
 
-They are the TrueType files that come inside the matplotlib package, so that the same
-installed versions draw the same crops on any machine: a system font never takes part.
+The same installed versions draw the same crops on any machine: system fonts are not
+used.
 matplotlib is located, not imported.
 """
 
@@ -16,11 +16,11 @@ from PIL import ImageFont
 from jersey_assets.rendering.errors import RenderError
 
 GLYPH_HEIGHT = 120
-"""Font size that numbers are drawn at, px; high above that of any crop."""
+"""Font size that numbers are drawn at, px; far above that of any crop."""
 
 # name -> file, and the px by which each stroke is thickened to the weight of a
 # jersey's number. Fonts that mark their zero (DejaVu Sans Mono) would teach that a
-# plain 0 is rare, so there are none of them.
+# plain 0 is rare, so they are not included.
 FONTS = {
     "sans": ("DejaVuSans-Bold.ttf", 0),
     "sans-oblique": ("DejaVuSans-BoldOblique.ttf", 0),
@@ -56,7 +56,7 @@ def _font_folder() -> Path:
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise RenderError(
-            "matplotlib is not installed, and its fonts draw the numbers; "
+            "matplotlib, whose fonts the numbers are drawn in, is not installed; "
             "install it: pip install matplotlib"
         )
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"

@@ -1,7 +1,6 @@
-"""The jersey as the maker printed it: flat cloth, before anybody wears it.
+"""Draws a jersey's flat cloth: colours, number, outline, lettering, side panels.
 
-Colours, the number with its outline, lettering above it, side panels. `crops.py` puts
-it on a body and looks at it through a camera.
+`crops.py` puts it on a body and looks at it through a camera.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ BLOCK = "block"
 """The type of `block.py`, which most teams wear."""
 
 # Teams: (jersey, number, border, font). As in a league, each has a font of its own,
-# and its numbers stand out from its jersey.
+# and its numbers contrast with its jersey.
 KITS = (
     ("white", "navy", "sky", "sans"),
     ("white", "red", "black", "serif"),
@@ -72,7 +71,7 @@ KITS = (
 )
 
 CLOTH_SIZE = 480
-"""Side of the square cloth, px; the number stands in its middle."""
+"""Side of the square cloth, px; the number is in its middle."""
 NUMBER_HEIGHT = 128
 """Height of a number on the cloth, px: the unit that bodies are measured in."""
 
@@ -93,8 +92,8 @@ class Cloth:
 
     Attributes:
         pixels: float [CLOTH_SIZE, CLOTH_SIZE, 3], 0..1.
-        number_width: width of the number with its outline, in number heights; 0
-            where there is no number.
+        number_width: width of the number with its outline, in number heights; 0 if
+            there is no number.
     """
 
     pixels: np.ndarray[tuple[int, ...], np.dtype[np.floating[Any]]]
@@ -122,7 +121,7 @@ def print_jersey(label: str, kit: Kit, rng: np.random.Generator) -> Cloth:
 
 
 def _dye(name: str, rng: np.random.Generator) -> tuple[int, int, int]:
-    """The colour as one maker's dye gives it: near the name's, never the same."""
+    """Varies a colour like a maker's dye: near the named one, never the same."""
     red, green, blue = np.clip(
         np.array(COLORS[name]) + rng.normal(0, 9, 3), 0, 255
     ).astype(int)
@@ -138,7 +137,7 @@ def _add_number(
     rng: np.random.Generator,
 ) -> int:
     """Pastes number and outline in the middle; returns their width, px."""
-    # Thicker ones close the mouth of a 3, and it reads as an 8.
+    # Thicker ones close the opening of a 3, so that it reads as an 8.
     outline = int(rng.integers(3, 8))
     if font == BLOCK:
         gap = int(rng.integers(3, 15))
@@ -161,7 +160,7 @@ def _add_number(
 
 
 def _draw_digits(label: str, font_name: str, weight: int, gap: int) -> Image.Image:
-    """Draws the digits side by side as a mask, with `gap` px of air between."""
+    """Draws the digits side by side as a mask, with `gap` px between them."""
     font = load_font(font_name)
     mask = Image.new("L", (GLYPH_HEIGHT * 3, GLYPH_HEIGHT * 2))
     draw = ImageDraw.Draw(mask)
@@ -180,7 +179,7 @@ def _draw_digits(label: str, font_name: str, weight: int, gap: int) -> Image.Ima
 
 
 def _draw_blocks(label: str, kind: BlockType, gap: int) -> Image.Image:
-    """Draws block digits side by side as a mask, with `gap` px of air between."""
+    """Draws block digits side by side as a mask, with `gap` px between them."""
     digits = [block_digit(digit, kind, GLYPH_HEIGHT) for digit in label]
     width = sum(digit.width + gap for digit in digits)
     mask = Image.new("L", (width + GLYPH_HEIGHT, GLYPH_HEIGHT * 2))
@@ -197,7 +196,7 @@ def _add_lettering(
     color: tuple[int, int, int],
     rng: np.random.Generator,
 ) -> None:
-    """Writes a team's or player's name above the number; digits stay out of it."""
+    """Writes a team's or player's name, without digits, above the number."""
     name = "".join(rng.choice(list("ABCDEHKLMNPRSTUVWXYZ"), rng.integers(4, 8)))
     size = int(rng.integers(30, 46))
     bottom = CLOTH_SIZE // 2 - NUMBER_HEIGHT // 2 - int(rng.integers(10, 26))
@@ -231,7 +230,7 @@ def _add_collar(
 
 
 def paint_skin(rng: np.random.Generator) -> tuple[int, int, int]:
-    """A skin tone, from deep to light."""
+    """Draws a skin tone, from dark to light."""
     tone = np.array((74, 46, 34)) + rng.random() * np.array((160, 140, 124))
     red, green, blue = (int(value) for value in tone)
     return red, green, blue

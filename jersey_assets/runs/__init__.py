@@ -1,1 +1,1 @@
-"""How a run lives: its process, its limits, its terminal, what it left behind."""
+"""One run of the graph: its executor, its time limits, its process, its history."""

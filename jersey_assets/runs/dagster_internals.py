@@ -1,7 +1,7 @@
-"""All that this project uses of Dagster's insides, so that an upgrade is one look here.
+"""All private parts of Dagster that this project uses: look here when upgrading it.
 
-Nothing of it is promised to stay: `pyproject.toml` allows one minor version of Dagster,
-and `test_dagster_internals.py` says what has changed in the next one.
+None of them is stable API: `pyproject.toml` allows one minor version of Dagster, and
+`test_dagster_internals.py` shows what has changed in the next one.
 """
 
 from __future__ import annotations
@@ -73,22 +73,22 @@ __all__ = [
 
 
 class OwnShape(dg.Shape):
-    """A config shape of its own; Dagster makes equal plain shapes one instance."""
+    """A config shape that is not shared; Dagster merges equal plain shapes."""
 
     def __new__(cls, *_: Any) -> Self:
-        """Makes an own instance."""
+        """Makes a separate instance."""
         made = object.__new__(cls)
         made._initialized = False
         return made
 
 
 def forget_input_version(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> None:
-    """Makes a step look anew at an input's version, which it noted at its start."""
+    """Makes a step look up an input's version again, which it noted at its start."""
     context.get_step_execution_context().wipe_input_asset_version_info(asset)
 
 
 def unanswered_run(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> str:
-    """Id of the run whose entry is a check's newest, where that holds no answer."""
+    """Id of the run that made a check's newest entry, if that entry has no answer."""
     history = instance.event_log_storage.get_asset_check_execution_history
     for record in history(check, limit=1):
         return "" if record.status in _ANSWERED else record.run_id
@@ -98,7 +98,7 @@ def unanswered_run(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> str
 def newest_answer(
     instance: dg.DagsterInstance, check: dg.AssetCheckKey
 ) -> dg.AssetCheckEvaluation | None:
-    """What a check said last, if it ever did."""
+    """The last answer of a check, if there is one."""
     history = instance.event_log_storage.get_asset_check_execution_history
     for record in history(check, limit=1, status=set(_ANSWERED)):
         if isinstance(record.evaluation, dg.AssetCheckEvaluation):
@@ -107,13 +107,13 @@ def newest_answer(
 
 
 def slot_holders(instance: dg.DagsterInstance, pool: str) -> list[tuple[str, str]]:
-    """Step and run id of whoever has a slot of a pool."""
+    """Step and run id of each holder of a slot of a pool."""
     info = instance.event_log_storage.get_concurrency_info(pool)
     return [(str(slot.step_key), slot.run_id) for slot in info.claimed_slots]
 
 
 def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Gives back the slots of pools that a run has, and those that it waits for."""
+    """Frees the slots of pools that a run holds, and those that it waits for."""
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
@@ -126,7 +126,7 @@ def page_of(
     Args:
         instance: what it shows.
         workspace: `workspace.yaml` that names the code servers.
-        poll_rate_ms: how often an open page asks for what is new.
+        poll_rate_ms: how often an open page polls for news.
     """
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -150,7 +150,7 @@ def page_of(
 def wait_for_code_server(
     process: subprocess.Popen[str], socket: Path, command: Sequence[str]
 ) -> None:
-    """Waits until a code server answers on its socket, as long as its process lives.
+    """Waits until a code server answers on its socket, while its process lives.
 
     Raises:
         Exception: the process has ended.

@@ -1,9 +1,9 @@
-"""The executor: all steps in one process, and a step's wait for its pool told.
+"""The in-process executor: runs all steps in one process and logs waits for a pool.
 
-Dagster's own in-process executor tries for a slot without a pause as long as another
-run has it, says next to nothing meanwhile, and hears no signal until it has the slot,
-nor during the pause before a retry. This one says at once which run it waits for, looks
-twice a second, and ends when the run is terminated.
+While another run holds a slot, Dagster's own in-process executor polls for it without a
+pause, logs next to nothing, and ignores signals until it has the slot; it also ignores
+them during the pause before a retry. This one logs at once which run it waits for,
+polls twice a second, and ends when the run is terminated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SAY_AGAIN_S = 300.0
 
 
 class _Slots(InstanceConcurrencyContext):
-    """A run's claims to slots of pools; Dagster's loop over the steps asks it often."""
+    """A run's claims to slots of pools; Dagster's loop over the steps polls it."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class _Slots(InstanceConcurrencyContext):
     def claim(
         self, concurrency_key: str, step_key: str, step_priority: int = 0
     ) -> bool:
-        """Takes a slot of the pool for a step, or says what the step waits for."""
+        """Takes a slot of the pool for a step, or logs what the step waits for."""
         if super().claim(concurrency_key, step_key, step_priority):
             return True
         now = time.monotonic()
@@ -61,7 +61,7 @@ class _Slots(InstanceConcurrencyContext):
             self._said[step_key] = now
             self._say(
                 f"{step_key} waits for {self._holders(concurrency_key)}: the pool "
-                f"{concurrency_key} lets one at a time work; terminate this run to "
+                f"{concurrency_key} runs one step at a time; terminate this run to "
                 "stop waiting"
             )
         return False
@@ -80,9 +80,9 @@ class _Slots(InstanceConcurrencyContext):
 
 
 class _Steps(ActiveExecution):
-    """What is left to do of a run; the loop over the steps sleeps where none can start.
+    """The remaining steps of a run; the loop over them sleeps while none can start.
 
-    That is, while a pool is taken or a retry waits for its time.
+    That is, while a pool is in use or a retry is not due yet.
     """
 
     def sleep_til_ready(self) -> None:
@@ -134,11 +134,11 @@ def _execute_steps(
         try:
             plan = _Plan(*execution_plan)
             yield from inner_plan_execution_iterator(job_context, plan, slots)
-        finally:  # also where a step was interrupted between its claim and its start
+        finally:  # even if a step was interrupted between its claim and its start
             free_slots(job_context.instance, run.run_id)
 
 
 @dg.executor(name="in_process", config_schema={})
 def in_process(context: dg.InitExecutorContext) -> dg.Executor:
-    """All steps in the run's own process: one per step costs seconds each."""
+    """Runs all steps in the run's own process: one process per step costs seconds."""
     return _InProcess(RetryMode.ENABLED)

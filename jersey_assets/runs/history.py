@@ -1,4 +1,4 @@
-"""What Dagster's event log says about runs: what they read, and what checks said."""
+"""Reads Dagster's event log: which annotations runs read, and what checks said."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import dagster as dg
 from jersey_assets.runs.dagster_internals import newest_answer, unanswered_run
 
 READ_TAG = "dataset_fingerprint"
-"""Run tag: the annotations that the run reads; what it was asked for until it has."""
+"""Run tag: the annotations that the run read, or, until then, was requested for."""
 
 ASKED_TAG = "dataset_fingerprint_asked_for"
-"""Run tag: the annotations that the sensor saw when it asked for the run."""
+"""Run tag: the annotations that the sensor saw when it requested the run."""
 
 TRAINED = dg.AssetKey("trained_checkpoint")
 
 
 def tell_answers_again(instance: dg.DagsterInstance, run_id: str) -> int:
-    """Reports once more what checks said before a run that ended without asking them.
+    """Reports the last answers of checks again, after a run that ended before them.
 
-    Dagster shows a check's newest entry; a run that was to ask it makes one when it
-    starts, which stays empty where the run does not get that far.
+    Dagster shows a check's newest entry; a run that includes the check makes one when
+    it starts, which stays empty if the run does not get that far.
 
     Returns:
-        How many checks that were.
+        The number of checks.
     """
     planned = instance.all_logs(
         run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
@@ -44,11 +44,11 @@ def tell_answers_again(instance: dg.DagsterInstance, run_id: str) -> int:
 def last_read(
     instance: dg.DagsterInstance, manifest: Mapping[str, Any] | None
 ) -> tuple[str, bool]:
-    """What the published training read, and whether the run that published it held.
+    """What the published training read, and whether its run succeeded.
 
-    Annotations that differ in nothing that counts (white space, say) lead to the
-    artifact that is there already, whose manifest names the annotations that it was
-    made from. So the run that reported it last is asked first.
+    Annotations with an irrelevant difference (in white space, say) lead to the same
+    artifact, whose manifest names the annotations that it was made from. So the run
+    that reported it last is looked up first.
 
     Args:
         instance: where the runs are.
@@ -69,7 +69,7 @@ def last_read(
 
 
 def broken_blocking_checks(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:
-    """The checks that stopped a run, with what they said."""
+    """The checks that stopped a run, with their messages."""
     events = instance.all_logs(
         run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
     )

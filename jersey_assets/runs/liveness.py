@@ -1,11 +1,11 @@
-"""Which runs have lost their process: killed, or gone with the machine's power.
+"""Finds and ends runs that have lost their process, to kill -9 or a power cut.
 
-Nobody ends such a run in Dagster until its maximum run time is over, and until then it
+Dagster does not end such a run until its maximum run time is over, and until then it
 counts as under way. So each process that executes a run holds a lock file in the
 Dagster home as long as it lives, and its runs are tagged with the file's name. The
-kernel drops the lock however the process ends; process ids, which come again after a
-boot or in another container, are not looked at. A file that is not there says nothing:
-the run may live on a machine with a home of its own.
+kernel drops the lock however the process ends; process ids are not used, since they
+repeat after a boot or in another container. A missing file proves nothing: the run may
+live on a machine with another Dagster home.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 def tie(instance: dg.DagsterInstance, run_id: str) -> None:
     """Tags a run with the lock that this process holds until it ends.
 
-    A second tag tells people which process that is.
+    A second tag shows people which process that is.
     """
     name, _ = _own_lock(_folder(instance))
     place = f"process {os.getpid()} on {socket.gethostname()}"
@@ -49,7 +49,7 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """Ends the runs whose process is gone, and frees what they held.
 
     Returns:
-        The runs that were ended: as failed, or canceled where that was under way.
+        The runs that were ended: as failed, or as canceled if they were canceling.
     """
     folder = _folder(instance)
     gone = {path.name for path in folder.glob("*.lock") if not _is_held(path)}
@@ -70,15 +70,15 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 @contextmanager
 def lost_runs_ended(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Ends lost runs in the background, for a run that may wait for what they hold."""
+    """Ends lost runs in the background, for a run that may wait for their slots."""
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(_LOOK_S):
             try:
                 end_lost_runs(instance)
-            except Exception:  # the run itself must not end over this
-                log.exception("lost runs could not be looked for")
+            except Exception:  # the run itself must not end because of this
+                log.exception("cannot look for lost runs")
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -105,8 +105,8 @@ def _own_lock(folder: Path) -> tuple[str, TextIO]:
     new = folder / f"{name}.new"
     file = new.open("w")
     fcntl.flock(file, fcntl.LOCK_EX)
-    new.rename(folder / name)  # under its name it is never seen unlocked
-    sync(folder)  # before a run names it: a power cut must leave the file behind
+    new.rename(folder / name)  # locked first, so it is never seen unlocked
+    sync(folder)  # before a run names it, so that the file survives a power cut
     return name, file
 
 
@@ -114,6 +114,6 @@ def _is_held(path: Path) -> bool:
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, or not to be told
+    except OSError:  # held, or unknown
         return True
     return False

@@ -1,7 +1,7 @@
-"""Ends an op that hangs, since Dagster has limits for whole runs only.
+"""Time limits of ops: ends an op that hangs, since Dagster limits only whole runs.
 
-A limit of Dagster's marks the run as failed and asks its process to stop; a process
-that hangs in a driver or on a disk goes on, and keeps the lock that the next training
+Dagster's limit marks the run as failed and asks its process to stop; a process that
+hangs in a driver or on a disk continues, and keeps the lock that the next training
 waits for. Here the process watches itself.
 """
 
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 OP_HOURS, TRAINING_HOURS = 4, 20
 
 GRACE_S = 300.0
-"""Seconds between asking the process to stop, so that work is saved, and killing it."""
+"""Seconds between asking the process to stop, which saves its work, and killing it."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 def within(hours: float) -> Callable[[_Function], _Function]:
-    """Makes an op's function that ends its process where it takes longer than this.
+    """Decorates an op's function to end its process if it takes longer than this.
 
-    The process gets SIGINT, on which a training saves its work, and SIGKILL where it
-    is still in the op `GRACE_S` later. Either way the run has failed.
+    The process gets SIGINT, on which a training saves its work, and SIGKILL if it is
+    still in the op `GRACE_S` later. Either way the run has failed.
     """
 
     def limit(function: _Function) -> _Function:

@@ -1,1 +1,1 @@
-"""Storage: version folders and manifests, on disk or any fsspec URL."""
+"""Storage of artifacts: versions, manifests, pointers, locks; on disk or a URL."""

@@ -1,7 +1,7 @@
-"""What checks said about an artifact: `<root>/<asset>/<version>.checks.json`.
+"""Stores the checks' answers about an artifact: `<root>/<asset>/<version>.checks.json`.
 
-The note lies beside the version folder, whose files never change, is replaced as a
-whole each time the checks run, and goes when its version is pruned.
+The file is beside the version folder, whose files never change. It is replaced as a
+whole each time the checks run, and removed when its version is pruned.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from jersey_assets.verdict import BLOCKING, Verdict
 
 @dataclass(frozen=True, config={"strict": True, "extra": "forbid"})
 class Answer:
-    """What one check said.
+    """The result of one check.
 
     Attributes:
         name: the check's.
-        passed: whether the promise holds.
+        passed: whether the check passed.
         message: what was seen and what was expected.
         severity: `warning` stops nothing, blocking or not.
         blocking: whether the check stops what depends on the asset.
@@ -40,7 +40,7 @@ class Answer:
 def write_answers(
     store: Store, artifact: Artifact, verdicts: Iterable[Verdict]
 ) -> None:
-    """Notes what the checks of an artifact said, instead of what they said before.
+    """Stores the answers of an artifact's checks, in place of earlier ones.
 
     Args:
         store: holds the artifact.
@@ -68,13 +68,13 @@ def write_answers(
 
 
 def read_answers(store: Store, artifact: Artifact) -> Mapping[str, Answer]:
-    """Reads what the checks of an artifact said last.
+    """Reads the last answers of an artifact's checks.
 
     Returns:
-        Check's name → answer; empty where none has run on the artifact's very bytes.
+        Check's name → answer; empty if none has run on exactly these bytes.
 
     Raises:
-        StorageError: the note cannot be read, or is damaged.
+        StorageError: the file cannot be read, or is damaged.
     """
     name = f"{artifact.version}{CHECKS}"
     note = store.read_note(artifact.asset, name)
@@ -86,6 +86,6 @@ def read_answers(store: Store, artifact: Artifact) -> Mapping[str, Answer]:
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StorageError(
-            f"{artifact.location}{CHECKS} is damaged: it holds no checks' answers; "
-            f"run the checks of {artifact.asset} again"
+            f"{artifact.location}{CHECKS} is damaged: it does not hold checks' "
+            f"answers; run the checks of {artifact.asset} again"
         ) from error

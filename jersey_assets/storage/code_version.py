@@ -1,9 +1,9 @@
-"""The version of the code that makes an artifact: a digest of what it can run.
+"""Computes the code version of an artifact: a digest of all code that makes it.
 
-The syntax trees of the module that makes the content and of all modules that it
-imports, wherever the import stands, and the versions of the libraries that they name.
-Comments, docstrings and where a file lies change nothing. Neither do the figures:
-pictures show content and do not make it.
+It covers the syntax trees of the module that makes the content and of all modules that
+it imports, wherever the import is, and the versions of the libraries that they import.
+Comments, docstrings and the place of a file do not count, nor do figures, which only
+show content.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from jersey_assets.files import cache_folder, replace_file
 _PACKAGE = Path(__file__).parents[1]
 # Libraries whose distribution has another name than their module.
 _DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
-# Libraries that another one works with, and no code of ours names.
+# Libraries that another one uses and that none of our code imports.
 _BEHIND = {"onnx": ("onnxscript",)}
 _STANDARD = frozenset({"__future__", *sys.stdlib_module_names})
 
 
 @dataclass(frozen=True)
 class _Module:
-    """What one source file adds: its own digest, and what it imports."""
+    """What one source file contributes: its own digest, and what it imports."""
 
     digest: str
     modules: list[str]
@@ -51,7 +51,7 @@ def code_version(*makers: str, package: Path = _PACKAGE) -> str:
         12 hex digits, the same for the same code and library versions.
 
     Raises:
-        ModuleNotFoundError: there is no such module.
+        ModuleNotFoundError: the module does not exist.
     """
     modules = _read_package(package)
     found: dict[str, _Module] = {}
@@ -65,7 +65,7 @@ def code_version(*makers: str, package: Path = _PACKAGE) -> str:
         found[name] = modules[name]
         queue.extend(found[name].modules)
     digest = hashlib.sha256()
-    # Sorted by content: a file that moves as it is leaves the version as it was.
+    # Sorted by content: moving an unchanged file does not change the version.
     for own in sorted({module.digest for module in found.values()}):
         digest.update(own.encode())
     libraries = {name for module in found.values() for name in module.libraries}
@@ -80,7 +80,7 @@ def _read_package(package: Path) -> dict[str, _Module]:
     """Reads every module of the package.
 
     Parsing takes a quarter of a second, and every process that loads the graph needs
-    it: what the same bytes gave last time is kept in the user's cache folder.
+    it: the result for the same bytes is kept in the user's cache folder.
     """
     sources = {
         ".".join([package.name, *_dotted(file.relative_to(package))]): file.read_bytes()
@@ -93,7 +93,7 @@ def _read_package(package: Path) -> dict[str, _Module]:
     )
     key = hashlib.sha256(Path(__file__).read_bytes() + everything).hexdigest()
     name = hashlib.sha256(bytes(package)).hexdigest()[:16]
-    # Without a home, or on a full disk, it is read anew.
+    # Without a home, or on a full disk, it is parsed again.
     with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
         kept = json.loads((cache_folder("code") / f"{name}.json").read_bytes())
         if kept["key"] == key:
@@ -117,10 +117,10 @@ def _dotted(file: Path) -> tuple[str, ...]:
 
 
 class _Reader:
-    """Writes a syntax tree down without what does not run, and notes its imports.
+    """Digests a syntax tree without what does not run, and collects its imports.
 
-    Imports are noted apart and sorted, since they stand in the order of the names of
-    the files, and a file of ours may move.
+    Imports are collected separately and sorted, since their order follows the files'
+    names, and our files may move.
     """
 
     def __init__(self, package: str, modules: Collection[str]) -> None:
@@ -132,7 +132,7 @@ class _Reader:
         self._libraries: set[str] = set()
 
     def read_module(self, source: bytes, *templates: bytes) -> _Module:
-        """Reads a module and the page templates that it names."""
+        """Reads a module and the page templates that it uses."""
         self._read(ast.parse(source))
         text = "\0".join([*self._parts, *sorted(self._imported)])
         digest = hashlib.sha256(b"\0".join([text.encode(), *templates])).hexdigest()
@@ -171,7 +171,7 @@ class _Reader:
             self._parts.append(repr(value))
 
     def _note(self, module: str, names: Iterable[str]) -> bool:
-        """Notes an import; says whether it is one of the package's own modules."""
+        """Records an import; returns whether it is one of the package's own modules."""
         root = module.partition(".")[0]
         if root != self._package:
             if root not in _STANDARD:
@@ -181,7 +181,7 @@ class _Reader:
         return True
 
     def _modules_of(self, module: str, names: Iterable[str]) -> Iterator[str]:
-        # Importing a module runs the packages that it lies in as well.
+        # Importing a module also runs the packages that contain it.
         parts = module.split(".")
         for end in range(1, len(parts) + 1):
             yield ".".join(parts[:end])
@@ -197,7 +197,7 @@ def _that_count(items: list[object]) -> Iterator[object]:
         if isinstance(item, ast.If) and _is_for_typing(item.test):
             continue
         if isinstance(item, ast.keyword) and item.arg == "description":
-            continue  # what the help of a setting says
+            continue  # the description of a setting
         yield item
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a store, and what the system's errors mean there."""
+"""The exceptions of a store, and the translation of the system's errors."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-"""What reading a file raises that is not, or no longer, there."""
+"""What reading a file raises if it does not exist, or no longer exists."""
 
 
 class StorageError(RuntimeError):
-    """An artifact that is missing, damaged or cannot be written."""
+    """An artifact is missing, damaged or cannot be written."""
 
 
 class UnreadableError(StorageError):
-    """A store that does not answer now, which says nothing about what it holds."""
+    """A store does not answer now, which says nothing about its content."""
 
 
 class GoneError(StorageError):
-    """A version that is not, or no longer, there as a whole."""
+    """A version does not exist, or no longer exists, as a whole."""
 
 
 @contextmanager
@@ -45,10 +45,10 @@ def writing(asset: str, root: str) -> Iterator[None]:
 
 @contextmanager
 def unless_damaged() -> Iterator[None]:
-    """Leaves the block where what it reads is damaged or gone.
+    """Leaves the block if what it reads is damaged or gone.
 
     Raises:
-        UnreadableError: whether it is cannot be told now.
+        UnreadableError: the store cannot be read now.
     """
     try:
         yield

@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def one_at_a_time(path: Path, run_id: str) -> Iterator[None]:
-    """Waits until no other process is in here, and keeps others out.
+    """Waits until no other process is in this block, and keeps others out.
 
-    Who holds the lock is written into its file and logged by those who wait, at once
-    and then every minute. The lock is the kernel's (`flock`), not the file's
+    The holder's name is written into the lock file, and waiting processes log it, at
+    once and then every minute. The lock is the kernel's (`flock`), not the file's
     existence: it is free as soon as its holder is gone, however it ended.
 
     Args:
-        path: the lock file; made where it is missing, never removed.
-        run_id: what the others are told about this holder.
+        path: the lock file; created if it is missing, never removed.
+        run_id: names this holder in the logs of waiting processes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+", buffering=0) as file:
@@ -41,7 +41,7 @@ def one_at_a_time(path: Path, run_id: str) -> Iterator[None]:
             "run": run_id,
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        with suppress(OSError):  # a full disk keeps nobody from the lock
+        with suppress(OSError):  # a full disk must not prevent locking
             file.truncate(0)
             file.write(json.dumps(holder).encode())
         yield
@@ -49,10 +49,10 @@ def one_at_a_time(path: Path, run_id: str) -> Iterator[None]:
 
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
-    """Tells others that a folder is in use, for as long as this process lives."""
+    """Marks a folder as in use, as long as this process lives."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network disks lock no folders
+        with suppress(OSError):  # some network disks cannot lock folders
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -60,7 +60,7 @@ def claim(folder: Path) -> Iterator[None]:
 
 
 def is_claimed(folder: Path) -> bool:
-    """Whether a process that lives uses a folder; True where that cannot be told."""
+    """Whether a live process uses a folder; True if that is unknown."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What an artifact is: its files by digest, and what they were made from.
+"""Artifacts and their manifests: files by digest, inputs, code version, settings.
 
 `manifest.json` in a version folder names each file's sha256 and size, the version and
 digest of each input, and the digest over all files, by which the artifact is known.
@@ -22,13 +22,13 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """One stored version of an asset, with its files verified and at hand.
+    """One stored version of an asset, with its verified files.
 
     Attributes:
         asset: the asset's name.
         version: name of the version folder.
         folder: local folder that holds the files.
-        location: where the version folder lies in the store.
+        location: where the version folder is in the store.
         manifest: the content of `manifest.json`.
     """
 
@@ -65,7 +65,7 @@ class Origin:
     Attributes:
         code_version: digest of the code that makes it.
         inputs: the artifacts that were read.
-        settings: everything else that decides the content; JSON values only.
+        settings: everything else that determines the content; JSON values only.
     """
 
     code_version: str
@@ -83,7 +83,7 @@ class Origin:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Writes JSON the one way that digests are taken over."""
+    """Writes JSON in the canonical form that digests are computed over."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
     return text.encode("utf-8")
 
@@ -159,11 +159,11 @@ def _parse(content: bytes) -> dict[str, Any]:
     try:
         whole = manifest["digest"] == _digest_of(manifest["files"])
         if not whole or any("/" in name for name in manifest["files"]):
-            raise ValueError("its digest is not that of the files it lists")
+            raise ValueError("its digest does not match the files it lists")
         if not {"key", "inputs"} <= manifest.keys():
             raise ValueError("it does not say what the files were made from")
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is no manifest: {error}") from error
+        raise ValueError(f"it is not a manifest: {error}") from error
     return manifest
 
 

@@ -1,8 +1,8 @@
-"""A copy on this machine of a dataset that is kept at an fsspec URL.
+"""Keeps a local copy of a dataset at an fsspec URL.
 
-A file is fetched where the listing says that it is another than the one fetched last:
-by its ETag, checksum, generation, size and times, whichever the driver tells. Where it
-tells no more than a size, the file is fetched each time, so that no change is missed.
+A file is fetched again if the listing shows that it has changed: by its ETag, checksum,
+generation, size and times, whichever the driver reports. If it reports only a size, the
+file is fetched each time, so that no change is missed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MARKS = (
 
 
 class MirrorError(RuntimeError):
-    """The URL cannot be read now, or not as a folder of files; the message says why."""
+    """The URL cannot be read now, or is not a folder of files; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Mirror:
     """One URL and its copy.
 
     Attributes:
-        url: a folder, as fsspec writes it; its driver is installed.
+        url: of a folder, as fsspec writes it; its driver is installed.
     """
 
     url: str
 
     @property
     def folder(self) -> Path:
-        """Where the copy lies: in the user's cache folder, for nobody else to read."""
+        """Where the copy is: in the user's cache folder, which nobody else can read."""
         return self._home / "files"
 
     def refresh(
@@ -58,16 +58,16 @@ class Mirror:
         budget_bytes: int | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Makes the copy what the URL holds now.
+        """Updates the copy to what the URL holds now.
 
         Args:
-            only: pattern of the file names to look at; others stay as they are.
+            only: pattern of the file names to update; others stay as they are.
             budget_bytes: how much one call may fetch.
             say: called with a line of progress every few hundred files.
 
         Raises:
-            MirrorError: the URL does not answer, holds a name that cannot be a file's
-                here, or more than the budget is still to be fetched.
+            MirrorError: the URL does not answer, has a name that cannot be a file's
+                here, or more than the budget remains to be fetched.
         """
         with one_at_a_time(self._home / "lock", f"a copy of {self.url}"):
             self.folder.mkdir(exist_ok=True)
@@ -107,7 +107,7 @@ class Mirror:
         return self.folder / name
 
     def _remove(self, name: str) -> None:
-        # What was a file may have become a folder for others.
+        # A former file may have become a folder of others.
         with suppress(IsADirectoryError, NotADirectoryError):
             self._local(name).unlink(missing_ok=True)
 
@@ -140,16 +140,16 @@ class Mirror:
         names = {
             path[len(base) :].lstrip("/"): path
             for path, entry in found.items()
-            # Object stores' consoles make a folder as an empty object.
+            # Consoles of object stores create a folder as an empty object.
             if entry.get("size") or not path.endswith("/")
         }
         if not any(names):
-            raise MirrorError(f"{self.url} holds no files, or is not there")
+            raise MirrorError(f"{self.url} holds no files, or does not exist")
         for name in names:
             if set(name.split("/")) & {"", ".", ".."} or "\0" in name:
                 raise MirrorError(
-                    f"{self.url} holds a file named {name!r}, which is no path inside "
-                    "a folder: rename it"
+                    f"{self.url} holds a file named {name!r}, which is not a path "
+                    "inside a folder: rename it"
                 )
         return {
             name: found[path] for name, path in names.items() if fnmatch(name, only)
@@ -178,7 +178,7 @@ class Mirror:
             for name, part in zip(names, parts, strict=True):
                 size = there[name].get("size")
                 if size not in (None, part.stat().st_size):
-                    raise OSError(f"{name} came without its end, or has just changed")
+                    raise OSError(f"{name} is incomplete, or has just changed")
                 sync(part)
                 self._make_way(name)
                 os.replace(part, self._local(name))
@@ -197,7 +197,7 @@ class Mirror:
         there: Mapping[str, Mapping[str, Any]],
         budget_bytes: int | None,
     ) -> list[str]:
-        """The first files that together stay within the budget; at least one."""
+        """Returns the first files that fit the budget together; at least one."""
         if budget_bytes is None:
             return names
         used = 0
@@ -214,7 +214,7 @@ class Mirror:
         return names
 
     def _make_way(self, name: str) -> None:
-        """Removes what has become a folder from a file, or a file from a folder."""
+        """Removes a file where a folder is needed, or a folder where a file is."""
         target = self._local(name)
         if target.is_dir():
             shutil.rmtree(target)
@@ -225,7 +225,7 @@ class Mirror:
 
 
 def _marks(entry: Mapping[str, Any]) -> dict[str, str] | None:
-    """What tells this version of a file from others; None: nothing does."""
+    """What identifies this version of a file; None if nothing does."""
     marks = {mark: str(entry[mark]) for mark in _MARKS if entry.get(mark) is not None}
     if not marks:
         return None

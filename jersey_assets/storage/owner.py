@@ -1,9 +1,9 @@
-"""Which dataset an artifact root belongs to.
+"""Records which dataset an artifact root belongs to, and refuses others.
 
-A root holds what was made of one dataset: a model trained on another one would be
-compared with, and published over, models that it has nothing to do with. The first
-dataset that is used with a root is noted in its `dataset.json`; another one is refused
-until somebody hands the root over (`adopt`), as for the same dataset elsewhere.
+A root holds artifacts of one dataset: a model trained on another one would be compared
+with, and published over, unrelated models. The first dataset that is used with a root
+is recorded in its `dataset.json`; another one is refused until somebody hands the root
+over (`adopt`), also after moving a dataset.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jersey_assets.storage.store import Store
 from jersey_assets.text import readable
 
 SAMPLE = Path("data/sample")
-"""The dataset, below the working directory, where none was ever named."""
+"""The default dataset, below the working directory."""
 
 _NOTE = "dataset.json"
 
@@ -31,7 +31,7 @@ class OwnerError(StorageError):
 
 @dataclass(frozen=True)
 class DatasetRoot:
-    """Where a dataset lies.
+    """Where a dataset is.
 
     Attributes:
         root: a folder, or an fsspec URL of one, as it was given.
@@ -47,7 +47,7 @@ class DatasetRoot:
 
     @property
     def mirror(self) -> Mirror | None:
-        """What keeps a copy on this machine, where the root is another's URL."""
+        """Keeps a copy on this machine, if the root is a remote URL."""
         return Mirror(self.root) if local_path(self.root) is None else None
 
     @property
@@ -59,15 +59,15 @@ class DatasetRoot:
 
     @property
     def name(self) -> str:
-        """What people call it: the last part of its path or URL."""
+        """Its name for people: the last part of its path or URL."""
         return self.identity.rsplit("/", 1)[-1] or self.identity
 
 
 def dataset_in_use(store: Store, given: str) -> DatasetRoot:
-    """The dataset that was given, else the root's own, else the sample.
+    """Returns the given dataset, or else the root's own, or else the sample.
 
     Raises:
-        StorageError: the root's own cannot be told.
+        StorageError: the root's own dataset cannot be read.
     """
     if given:
         return DatasetRoot(given)
@@ -75,10 +75,10 @@ def dataset_in_use(store: Store, given: str) -> DatasetRoot:
 
 
 def owner(store: Store) -> DatasetRoot | None:
-    """The dataset that the root belongs to, or None where it is nobody's yet.
+    """Returns the dataset that the root belongs to, or None if there is none yet.
 
     Raises:
-        StorageError: its note cannot be read, or is damaged.
+        StorageError: `dataset.json` cannot be read, or is damaged.
     """
     note = store.read_note("", _NOTE)
     if note is None:
@@ -86,14 +86,14 @@ def owner(store: Store) -> DatasetRoot | None:
     identity = note.get("identity")
     if not isinstance(identity, str):
         raise StorageError(
-            f"{store.root}/{_NOTE} is damaged: it names no dataset; say which one it "
-            "is: jersey-assets adopt DATASET"
+            f"{store.root}/{_NOTE} is damaged: it names no dataset; set it with "
+            "jersey-assets adopt DATASET"
         )
     return DatasetRoot(identity)
 
 
 def refuse_other(store: Store, dataset: DatasetRoot) -> None:
-    """Raises OwnerError where the root belongs to another dataset."""
+    """Raises OwnerError if the root belongs to another dataset."""
     known = owner(store)
     if known is not None and known.identity != dataset.identity:
         raise OwnerError(
@@ -107,11 +107,11 @@ def refuse_other(store: Store, dataset: DatasetRoot) -> None:
 
 
 def claim(store: Store, dataset: DatasetRoot) -> None:
-    """Makes a root that is nobody's yet the dataset's.
+    """Assigns a root without an owner to the dataset.
 
     Raises:
         OwnerError: it belongs to another dataset.
-        StorageError: its note cannot be read or written.
+        StorageError: `dataset.json` cannot be read or written.
     """
     if owner(store) is None:
         with one_at_a_time(store.scratch() / "dataset.lock", dataset.identity):
@@ -121,10 +121,10 @@ def claim(store: Store, dataset: DatasetRoot) -> None:
 
 
 def adopt(store: Store, dataset: DatasetRoot) -> None:
-    """Makes a root the dataset's, whosever it was.
+    """Assigns a root to the dataset, whatever its owner was.
 
     Raises:
-        StorageError: its note cannot be written.
+        StorageError: `dataset.json` cannot be written.
     """
     note = {"name": dataset.name, "identity": dataset.identity}
     store.write_note("", _NOTE, note)

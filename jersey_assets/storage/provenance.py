@@ -1,4 +1,4 @@
-"""What an artifact was made from, all the way up."""
+"""Walks the provenance of an artifact: its inputs, their inputs, and so on."""
 
 from __future__ import annotations
 

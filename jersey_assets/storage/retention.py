@@ -1,9 +1,9 @@
-"""Which versions stay: the newest ones, and what a stored artifact was made from.
+"""Prunes old versions: keeps the newest ones and the inputs of stored artifacts.
 
-Provenance can be walked as long as there is something to walk from. Whoever publishes
-an artifact marks its inputs first: an empty file in `.made-from/<input>` is named after
-the input's version and the artifact. So an asset's own versions and marks tell what may
-go, without a look at all other assets.
+The provenance of every stored artifact can be walked. Publishing an artifact marks its
+inputs first: an empty file in `.made-from/<input>` is named after the input's version
+and the artifact. So an asset's own versions and marks show what may be removed, without
+reading all other assets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jersey_assets.storage.manifest import (
 from jersey_assets.storage.roots import Root
 
 CHECKS = ".checks.json"
-"""Ends the name of the note about a version's checks, which lies beside its folder."""
+"""Suffix of the file with a version's check answers, which is beside its folder."""
 
 _MARKS = ".made-from"
 
@@ -29,19 +29,19 @@ log = logging.getLogger(__name__)
 
 
 def mark_inputs(root: Root, manifest: Mapping[str, Any]) -> None:
-    """Keeps an artifact's inputs from being pruned for as long as it is stored."""
+    """Keeps an artifact's inputs from being pruned as long as it is stored."""
     for mark in _marks_of(manifest):
         root.touch(mark)
 
 
 def prune(root: Root, asset: str, keep: int, spared: Collection[str | None]) -> None:
-    """Removes an asset's versions past the kept ones, and what killed runs left.
+    """Removes an asset's versions past the kept ones, and leftovers of killed runs.
 
     Args:
-        root: holds the artifacts; whoever calls holds the asset's lock.
+        root: holds the artifacts; the caller holds the asset's lock.
         asset: the asset's name.
         keep: how many of the newest versions stay.
-        spared: versions that stay however old they are.
+        spared: versions that are kept however old they are.
     """
     try:
         stored = stored_versions(root, asset)
@@ -52,8 +52,8 @@ def prune(root: Root, asset: str, keep: int, spared: Collection[str | None]) -> 
             stored.remove(version)
         _remove_left(root, asset, stored, marks)
     except (OSError, StorageError) as error:
-        # Readers have the new version: what is left goes the next time.
-        log.warning("%s keeps what it no longer needs: %s", asset, error)
+        # Readers have the new version: leftovers are removed the next time.
+        log.warning("cannot remove old versions of %s: %s", asset, error)
 
 
 def _marks_of(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _is_input(root: Root, version: str, marks: list[str]) -> bool:
     """Whether an artifact that was made from the version is still stored.
 
     Raises:
-        UnreadableError: it cannot be told now.
+        UnreadableError: the store cannot be read now.
     """
     for mark in marks:
         marked, _, made = mark.partition("~")
@@ -79,7 +79,7 @@ def _is_input(root: Root, version: str, marks: list[str]) -> bool:
 
 
 def _remove(root: Root, asset: str, version: str) -> None:
-    """Removes a version, of which no reader sees a part, and its marks on others."""
+    """Removes a version, so that no reader sees a part of it, and its marks."""
     marks: list[str] = []
     with unless_damaged():
         marks.extend(_marks_of(read_manifest(root, asset, version)))
@@ -91,7 +91,7 @@ def _remove(root: Root, asset: str, version: str) -> None:
 def _remove_left(
     root: Root, asset: str, stored: Collection[str], marks: list[str]
 ) -> None:
-    """Removes notes about, and marks on, versions that are gone, and what is half."""
+    """Removes answers and marks of versions that are gone, and partial folders."""
     for name in root.files(asset):
         if name.endswith(CHECKS) and name.removesuffix(CHECKS) not in stored:
             root.remove(f"{asset}/{name}")

@@ -1,7 +1,7 @@
-"""Where artifacts lie: in a folder of this machine, or at an fsspec URL.
+"""Reads and writes an artifact root: a local folder, or an fsspec URL.
 
-All paths are below the root, with slashes. Nothing here knows what a manifest says.
-What cannot be read or written raises `OSError`.
+All paths are below the root, with slashes. Nothing here knows about manifests. What
+cannot be read or written raises `OSError`.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Root(Protocol):
 
     @property
     def location(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     @property
     def scratch(self) -> Path:
-        """Folder on this machine for what outlives a run but is no artifact.
+        """Folder on this machine for what outlives a run but is not an artifact.
 
-        Locks and unfinished work; beside the artifacts where they lie on disk.
+        It holds locks and unfinished work, beside the artifacts if they are on disk.
         """
 
     @property
     def cache(self) -> Path | None:
-        """Folder beside the artifacts that is safe to delete; None off disk."""
+        """Folder beside the artifacts that is safe to delete; None for URLs."""
 
     def read(self, path: str) -> bytes:
         """Content of a file."""
@@ -51,10 +51,10 @@ class Root(Protocol):
         """Writes a file, and its folders, so that readers see all of it or none."""
 
     def touch(self, path: str) -> None:
-        """Makes an empty file, and its folders."""
+        """Creates an empty file, and its folders."""
 
     def remove(self, path: str) -> None:
-        """Removes a file, which may be gone already."""
+        """Removes a file, which may already be gone."""
 
     def folders(self, path: str) -> list[str]:
         """Names of the folders in a folder, which may not exist."""
@@ -63,38 +63,38 @@ class Root(Protocol):
         """Names of the files in a folder, which may not exist."""
 
     def staging(self, folder: str) -> AbstractContextManager[Path]:
-        """An empty folder of this machine, gone at the end, to prepare another in."""
+        """Yields an empty local folder to prepare another in, and removes it."""
 
     def install(self, staging: Path, folder: str, names: list[str]) -> None:
-        """Makes a folder of the prepared files; the last named one is there last."""
+        """Creates a folder from the prepared files; the last named one is put last."""
 
     def copy(self, folder: str, key: str, names: list[str]) -> Path:
-        """A folder of this machine with these files, which nothing changes any more.
+        """Returns a local folder with these files, which no longer change.
 
         Args:
-            folder: where they lie.
-            key: the same for the same files only.
-            names: theirs.
+            folder: where they are.
+            key: the same only for the same files.
+            names: of the files.
         """
 
     def drop_copy(self, copy: Path) -> None:
-        """Forgets a copy that is damaged, so that the next one is a fresh one."""
+        """Drops a damaged copy, so that the next one is made again."""
 
     def remove_folder(self, folder: str, first: str) -> None:
-        """Removes a folder; whoever finds its file `first` finds all of it."""
+        """Removes a folder; as long as its file `first` exists, it is complete."""
 
     def sweep(self, folder: str) -> None:
-        """Removes what killed processes and `remove_folder` left in a folder."""
+        """Removes leftovers of killed processes and of `remove_folder` in a folder."""
 
     def sweep_file(self, path: str) -> None:
-        """Removes what killed writers of a file left that nobody else writes now."""
+        """Removes leftovers of killed writers of a file; nobody may be writing it."""
 
 
 def open_root(root: str) -> Root:
     """Opens a root by its path or URL.
 
     Raises:
-        ValueError, ImportError: no driver for such URLs is known, or installed.
+        ValueError, ImportError: the URL's driver is unknown, or not installed.
     """
     path = local_path(root)
     return UrlRoot(root) if path is None else LocalRoot(path)
@@ -107,15 +107,15 @@ def local_path(root: str) -> Path | None:
 
 
 def cached_for(kind: str, url: str) -> Path:
-    """Folder in the user's cache folder that is of one URL; not made yet."""
+    """Folder for one URL in the user's cache folder; it may not exist yet."""
     return cache_folder(kind) / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 class LocalRoot:
-    """A folder of this machine.
+    """A local folder.
 
-    New folders are renamed into place once all in them is synced, and old ones are
-    renamed out of sight before they are removed.
+    New folders are renamed into place once their content is synced, and old ones are
+    renamed to hidden names before they are removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -179,10 +179,10 @@ class LocalRoot:
         return self._path / folder
 
     def drop_copy(self, copy: Path) -> None:
-        """See `Root`; what is damaged stays for people to look at."""
+        """See `Root`; damaged files stay for people to look at."""
 
     def remove_folder(self, folder: str, first: str) -> None:
-        """See `Root`; `sweep` takes it from there."""
+        """See `Root`; `sweep` removes the rest."""
         path = self._path / folder
         os.rename(path, path.with_name(f"{_REMOVED}{path.name}"))
 
@@ -206,13 +206,13 @@ class LocalRoot:
 
 
 class UrlRoot:
-    """A folder at an fsspec URL, where one object is put whole or not at all."""
+    """A folder at an fsspec URL, where an object is put as a whole or not at all."""
 
     cache = None
 
     def __init__(self, url: str) -> None:
-        """Finds the driver; asks the service nothing yet."""
-        import fsspec  # a tenth of a second that roots on disk do not need
+        """Finds the driver; does not contact the service yet."""
+        import fsspec  # a tenth of a second that local roots do not need
 
         self._url = url
         self._fs: Any
@@ -262,7 +262,7 @@ class UrlRoot:
             self.replace(f"{folder}/{name}", (staging / name).read_bytes())
 
     def copy(self, folder: str, key: str, names: list[str]) -> Path:
-        """See `Root`; fetched once, and kept until nobody reads it for a month."""
+        """See `Root`; fetched once, and kept until nobody has read it for a month."""
         copy = cache_folder("artifacts") / key
         if copy.is_dir():
             os.utime(copy)

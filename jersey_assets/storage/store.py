@@ -1,15 +1,15 @@
-"""The one way to store: version folders, manifests and a pointer written last.
+"""Publishes and reads artifacts: version folders, manifests and a pointer.
 
 `<root>/<asset>/<version>/` holds an artifact's files and its `manifest.json`;
 `<root>/<asset>/current.json` names the version that readers use. The pointer is
-replaced atomically, after everything it names is on disk: a reader sees the old
-version or the new one, whole, and a killed run leaves nothing but a folder that
-nobody names. The root is a path or any fsspec URL.
+replaced atomically, after everything it names is on disk: a reader sees the complete
+old version or the complete new one, and a killed run leaves at most a folder that
+nothing points to. The root is a path or any fsspec URL.
 
-Whoever points readers elsewhere, or removes a version, holds the asset's lock from the
-look to the deed, so that no version is removed that another is about to point to. The
-lock is this machine's, for URLs as well: it does not keep other machines out. Readers
-take no lock.
+Moving the pointer or removing a version holds the asset's lock from reading to writing,
+so that no version is removed while another process is about to point to it. The lock is
+local to this machine, even for URLs: it does not keep other machines out. Readers take
+no lock.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Store:
 
     Attributes:
         root: a path or an fsspec URL.
-        keep: versions of an asset that stay when a new one is published.
+        keep: versions of an asset that are kept when a new one is published.
         keep_releases: the same for `released_model`.
-        published: where a run notes the versions that it publishes, by asset, and reads
-            them from then on, so that two runs at once each keep to their own; None:
-            everybody reads what readers are pointed to.
+        published: where a run records the versions that it publishes, by asset, and
+            reads them from then on, so that two concurrent runs each use their own;
+            None: read the current versions.
     """
 
     root: str
@@ -68,7 +68,7 @@ class Store:
     published: dict[str, str] | None = None
 
     def current(self, asset: str) -> Artifact | None:
-        """Reads the asset's current version, or None where there is none yet.
+        """Reads the asset's current version, or returns None if there is none yet.
 
         Raises:
             StorageError: the version is damaged.
@@ -76,7 +76,7 @@ class Store:
         return self._read_pointed(asset, self.read)
 
     def manifest(self, asset: str) -> Mapping[str, Any] | None:
-        """Reads the manifest of the asset's current version, and none of its files.
+        """Reads the manifest of the asset's current version, but not its files.
 
         Raises:
             StorageError: the manifest is damaged.
@@ -92,7 +92,7 @@ class Store:
         artifact = self.current(asset)
         if artifact is None:
             raise StorageError(
-                f"{self.root} holds no {asset} yet: materialize {asset} first"
+                f"{self.root} has no {asset} yet; materialize {asset} first"
             )
         return artifact
 
@@ -100,7 +100,7 @@ class Store:
         """Reads a version and checks every file's digest.
 
         Raises:
-            StorageError: a file is missing, or not what the manifest says.
+            StorageError: a file is missing, or differs from the manifest.
         """
         manifest = read_manifest(self.opened, asset, version)
         files, digest = manifest["files"], manifest["digest"]
@@ -123,13 +123,13 @@ class Store:
         make: Callable[[Path], None],
         facts: Mapping[str, Any] | None = None,
     ) -> Artifact:
-        """Makes an artifact and points readers to it, unless it is there already.
+        """Makes an artifact and points readers to it, unless it exists already.
 
         Args:
             asset: the asset's name.
-            origin: what decides the content; where an intact version has the same
+            origin: what determines the content; if an intact version has the same
                 origin, readers are pointed to it and `make` is not called.
-            make: writes the files into the empty folder that it is given.
+            make: writes the files into the given empty folder.
             facts: goes into the manifest (run id and the like).
 
         Raises:
@@ -160,7 +160,7 @@ class Store:
         """Finds the newest intact version whose manifest has these values.
 
         Raises:
-            UnreadableError: whether there is one cannot be told now.
+            UnreadableError: the store cannot be read now.
         """
         named = wanted.get("version")
         for version in [named] if named else reversed(self.versions(asset)):
@@ -171,10 +171,10 @@ class Store:
         return None
 
     def intact(self, asset: str) -> Artifact | None:
-        """Reads the current version, or None where there is none or it is damaged.
+        """Reads the current version, or returns None if it is missing or damaged.
 
         Raises:
-            UnreadableError: whether it is cannot be told now.
+            UnreadableError: the store cannot be read now.
         """
         with unless_damaged():
             return self.current(asset)
@@ -194,20 +194,20 @@ class Store:
         """Reads a version by its name.
 
         Raises:
-            StorageError: there is none of that name, or it is damaged.
+            StorageError: it does not exist, or is damaged.
         """
         if version not in (known := self.versions(asset)):
             there = ", ".join(known)
-            raise StorageError(f"{asset} has no version {version}; there are: {there}")
+            raise StorageError(f"{asset} has no version {version}; it has: {there}")
         return self.read(asset, version)
 
     def write_note(self, asset: str, name: str, content: Any) -> None:
         """Replaces a JSON file beside an asset's versions in one step.
 
-        What killed writers of it left behind is removed.
+        Leftovers of killed writers are removed.
 
         Args:
-            asset: the asset's name; empty: beside the assets.
+            asset: the asset's name; empty for a file beside the assets.
             name: the file's.
             content: an object.
 
@@ -220,10 +220,10 @@ class Store:
                 self.opened.sweep_file(_note_path(asset, name))
 
     def read_note(self, asset: str, name: str) -> Any:
-        """Reads a JSON file beside an asset's versions, or None where there is none.
+        """Reads a JSON file beside an asset's versions; None if there is none.
 
         Raises:
-            StorageError: it cannot be read, or is no JSON object.
+            StorageError: it cannot be read, or is not a JSON object.
         """
         path = _note_path(asset, name)
         target = f"{self.opened.location}/{path}"
@@ -244,25 +244,25 @@ class Store:
         return stored_versions(self.opened, asset)
 
     def cache_file(self, name: str) -> Path | None:
-        """Path of a file beside the artifacts that is safe to delete; None off disk."""
+        """Path of a file beside the artifacts that is safe to delete; None for URLs."""
         cache = self.opened.cache
         return cache and cache / name
 
     def supplied(self, folder: str, *names: str) -> bytes:
-        """Reads a file that people put beside the artifacts.
+        """Reads a file that users put beside the artifacts.
 
         Args:
             folder: its folder, below the root.
             names: names to look for, in this order.
 
         Raises:
-            StorageError: there is none of them.
+            StorageError: none of them exists.
         """
         for name in names:
             with suppress(FileNotFoundError):
                 return self.opened.read(f"{folder}/{name}")
         raise StorageError(
-            f"{self.opened.location}/{folder} has no {' or '.join(names)}; there are: "
+            f"{self.opened.location}/{folder} has no {' or '.join(names)}; it has: "
             f"{', '.join(sorted(self.opened.files(folder))) or 'no files'}"
         )
 
@@ -285,14 +285,14 @@ class Store:
             yield
 
     def _install(self, staging: Path, manifest: Mapping[str, Any]) -> None:
-        """Puts finished files into their version folder; nobody names it yet."""
+        """Puts finished files into their version folder; nothing points to it yet."""
         (staging / MANIFEST).write_bytes(canonical_json(manifest))
         mark_inputs(self.opened, manifest)
         folder = f"{manifest['asset']}/{manifest['version']}"
         self.opened.install(staging, folder, [*manifest["files"], MANIFEST])
 
     def _prune(self, asset: str, spared: set[str | None]) -> None:
-        """Removes old versions, but those to go back to and this run's own."""
+        """Removes old versions, except those to roll back to and this run's own."""
         keep = self.keep_releases if asset == "released_model" else self.keep
         spared |= {self._pointed(asset), *(self.published or {}).values()}
         prune(self.opened, asset, keep, spared)
@@ -305,7 +305,7 @@ class Store:
             self.opened.replace(_note_path(asset, name), canonical_json(content))
 
     def _read_pointed(self, asset: str, read: Callable[[str, str], _T]) -> _T | None:
-        """Reads what readers are pointed to, which may move on while they read."""
+        """Reads the current version, which may change while it is read."""
         version = self._current_version(asset)
         while version is not None:
             try:
@@ -317,7 +317,7 @@ class Store:
         return None
 
     def _current_version(self, asset: str) -> str | None:
-        """The version to read, damaged or not, None where there is none yet."""
+        """The version to read, damaged or not, None if there is none yet."""
         if self.published and asset in self.published:
             return self.published[asset]
         return self.pointed(asset)
@@ -331,7 +331,7 @@ class Store:
         """The version that readers are pointed to, damaged or not; None: none yet.
 
         Raises:
-            StorageError: it cannot be told.
+            StorageError: the pointer cannot be read, or is damaged.
         """
         pointer = self.read_note(asset, CURRENT)
         if pointer is None:

@@ -1,1 +1,1 @@
-"""Training: recipe, crops on the device, augmentation, model, EMA, fit, evaluation."""
+"""Training: recipe, augmentation, networks, EMA, resuming, evaluation, checks."""

@@ -1,8 +1,8 @@
-"""The checkpoint file: EMA weights, the raw ones beside them, and how to read crops.
+"""The checkpoint file: EMA and raw weights, labels, normalization and recipe.
 
 `state_dict` holds the averaged weights under the network's own parameter names, so
-that `torchvision` users can load it; `current_model_state` holds the raw ones. It is
-read with `weights_only=True`: nothing in it can run.
+that `torchvision` users can load it; `current_model_state` holds the raw ones. The file
+is read with `weights_only=True`: nothing in it can run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from jersey_assets.files import read_regular, space_told
+from jersey_assets.files import explain_write_failure, read_regular
 from jersey_assets.text import count
 from jersey_assets.training.data.crops import three_channels
 from jersey_assets.training.network.architectures import build_model
@@ -41,7 +41,7 @@ class Checkpoint:
         mean: channel means that inputs are normalized with, on the 0..1 scale.
         std: channel standard deviations, likewise.
         ema_step: optimizer steps that the averaged weights have seen.
-        valid_top1: share of the valid split that the averaged weights read right.
+        valid_top1: share of the valid split that the averaged weights read correctly.
         valid_loss: their mean cross-entropy on the valid split.
         state_dict: the averaged (EMA) weights.
         raw_state_dict: the weights before averaging, of the same step.
@@ -60,9 +60,9 @@ class Checkpoint:
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses a recipe that leaves the size of the input open."""
+        """Refuses a recipe without an input size."""
         if not self.recipe.image_size:
-            raise ValueError("its recipe names no image_size")
+            raise ValueError("its recipe has no image_size")
 
     @property
     def image_size(self) -> int:
@@ -94,7 +94,7 @@ class Checkpoint:
         return model.eval()
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint; the caller gives a path that nobody reads yet."""
+        """Writes the checkpoint to a path that nobody reads yet."""
         content = {
             "state_dict": self.state_dict,
             "current_model_state": self.raw_state_dict,
@@ -106,7 +106,7 @@ class Checkpoint:
             "valid_top1": self.valid_top1,
             "valid_loss": self.valid_loss,
         }
-        with space_told(path):
+        with explain_write_failure(path):
             torch.save(content, path)
 
 
@@ -114,7 +114,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint that `Checkpoint.save` wrote.
 
     Raises:
-        CheckpointError: the file cannot be read safely or lacks a part.
+        CheckpointError: the file cannot be read safely or is incomplete.
     """
     try:
         data = read_regular(path, _MOST_BYTES)
@@ -138,10 +138,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: refused, it holds more than tensors and plain values: {error}"
+            f"{path}: refused, since it holds more than tensors and plain values: "
+            f"{error}"
         ) from error
     except (RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path}: not a whole checkpoint: {error}") from error
+        raise CheckpointError(f"{path}: not a complete checkpoint: {error}") from error
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CheckpointError(
             f"{path}: not a checkpoint of this project: {error}"

@@ -1,4 +1,4 @@
-"""What a trained checkpoint promises, checked by behaviour."""
+"""The checks of trained_checkpoint, except for trained_on_newest_annotations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from jersey_assets.verdict import Verdict
 _TOLERANCE = 1e-3
 
 _RISE, _FALL = 0.03, 0.06
-"""Of valid top-1 and of the valid loss, in the last quarter of the epochs. The falling
-learning rate alone gives a part: of the trainings in benchmarks/RECIPE.md, the loss of
-those that read little more fell by 0.01 to 0.05, of the others by 0.07 to 0.15."""
+"""Of valid top-1 and of the valid loss, in the last quarter of the epochs. Part of it
+comes from the falling learning rate alone: of the trainings in benchmarks/RECIPE.md,
+the loss of those with little left to gain fell by 0.01 to 0.05, of the others by 0.07
+to 0.15."""
 _FEW = 5
-"""Valid crops of a class, below which it is not judged by them."""
+"""A class with fewer valid crops is not judged by them."""
 
 
 def verdicts(
@@ -47,7 +48,7 @@ def _weights_are_finite(checkpoint: Checkpoint) -> Verdict:
     return Verdict(
         "weights_are_finite",
         passed=not bad,
-        message=f"NaN or infinite values in {', '.join(bad[:5])}"
+        message=f"there are NaN or infinite values in {', '.join(bad[:5])}"
         if bad
         else f"all {len(checkpoint.state_dict)} tensors are finite",
     )
@@ -73,7 +74,7 @@ def _holds_ema_weights(
     return Verdict(
         "checkpoint_holds_ema_weights",
         passed=reproduced and averaged and checkpoint.ema_step > 0,
-        message=f"on valid, state_dict scores top-1 {seen.top1:.4f}, loss "
+        message=f"on valid, state_dict scores top-1 {seen.top1:.4f} and loss "
         f"{seen.loss:.4f}; in training the averaged weights scored "
         f"{expected_top1:.4f} and {expected_loss:.4f}; the raw weights score "
         f"{raw.top1:.4f} and {raw.loss:.4f}"
@@ -99,7 +100,7 @@ def _curve_is_flat(summary: dict[str, Any], valid: Crops) -> Verdict:
     gained, top1 = summary["last_quarter"], summary["valid_top1"]
     if gained is None:
         passed, message = False, count(summary["epochs"], "epoch is", "epochs are")
-        message += " too few to tell"
+        message += " too few to judge"
     else:
         # Two standard errors of top-1; the loss varies far less by chance.
         chance = 2 * math.sqrt(top1 * (1 - top1) / len(valid))
@@ -111,7 +112,7 @@ def _curve_is_flat(summary: dict[str, Any], valid: Crops) -> Verdict:
         )
     if not passed:
         message += (
-            "; a longer training would probably read more: set epochs to some "
+            "; a longer training would probably read more: set epochs to about "
             f"{2 * summary['epochs']}"
         )
     return Verdict("curve_is_flat", passed, message, severity="warning")
@@ -131,11 +132,11 @@ def _no_class_is_left_behind(seen: Evaluation) -> Verdict:
     return Verdict(
         "no_class_is_left_behind",
         passed=not behind,
-        message=f"each label with {_FEW} valid crops or more is read in {least:.0%} of "
-        "them or more, half of what labels are on average"
+        message=f"the accuracy of each label with {_FEW} valid crops or more is at "
+        f"least {least:.0%}, half of the labels' average"
         if not behind
-        else f"read in less than {least:.0%} of their valid crops, half of what labels "
-        f"are on average: {', '.join(behind[:10])}"
+        else f"labels with a valid accuracy below {least:.0%}, half of the labels' "
+        f"average: {', '.join(behind[:10])}"
         + (f" and {len(behind) - 10} more" if behind[10:] else "")
         + "; add crops of them, or set sampler: sqrt",
         severity="warning",

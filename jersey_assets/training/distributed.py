@@ -1,8 +1,8 @@
-"""Several processes on this machine, one for each device, that train together.
+"""Trains on several devices of this machine, with one process per device.
 
-They are started fresh (`spawn`) and not forked, for CUDA's sake, and not as the
-script that is running, since that may be a Dagster run. What they send back arrives
-through a pipe each; their results lie in the resume folder.
+CUDA requires fresh processes (`spawn`) instead of forked ones; they do not run the main
+script again, since that may be a Dagster run. Each sends its messages through a pipe;
+their results are in the resume folder.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def train_together(
     Args:
         devices: number of processes.
         train: what each of them calls; can be pickled. It gets a function that
-            sends what it is given to `report`; only the first process's arrives.
+            passes its argument to `report`; only the first process's calls arrive.
         report: called in this process.
 
     Raises:
-        Interrupted: SIGTERM or SIGINT came; the processes were told, and saved.
-        TrainingError: it cannot be done, for a reason that the next time would give.
+        Interrupted: SIGTERM or SIGINT came; the processes have saved the training.
+        TrainingError: the training failed for a reason that would repeat.
         RuntimeError: a process failed or was killed; the others were ended.
     """
     if torch.cuda.is_available() and torch.cuda.device_count() < devices:
         raise TrainingError(
-            f"the recipe asks for {devices} devices and this machine has "
-            f"{torch.cuda.device_count()} GPUs; set devices to that or less"
+            f"the recipe requests {devices} devices, but this machine has "
+            f"{torch.cuda.device_count()} GPUs; set devices to that number or less"
         )
     port = find_free_network_port()
     processes: list[SpawnProcess] = []
@@ -73,7 +73,7 @@ def train_together(
 def _start(
     train: Callable[[Callable[[Any], None]], None], rank: int, devices: int, port: int
 ) -> tuple[SpawnProcess, Connection]:
-    """Starts a process, and gives the end of the pipe that it sends into."""
+    """Starts a process, and returns the receiving end of its pipe."""
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(
@@ -91,7 +91,7 @@ def _receive(
     report: Callable[[Any], None],
     forwarded: list[int],
 ) -> None:
-    """Handles what one process sent, or that it ended."""
+    """Handles what one process has sent, or its end."""
     try:
         message = reader.recv()
     except EOFError:
@@ -103,8 +103,8 @@ def _receive(
         if process.exitcode:
             raise RuntimeError(
                 f"training process {rank} of {len(processes)} ended with exit code "
-                f"{process.exitcode} (-9: killed, as a lack of memory does); the next "
-                "run goes on from the last save"
+                f"{process.exitcode} (-9: killed, possibly for lack of memory); the "
+                "next run resumes from the last save"
             ) from None
         return
     if isinstance(message, Exception):
@@ -117,7 +117,7 @@ def _receive(
 
 @contextmanager
 def _forwarding_signals(processes: list[SpawnProcess]) -> Iterator[list[int]]:
-    """Passes SIGTERM and SIGINT on as SIGTERM; gives those that came."""
+    """Passes SIGTERM and SIGINT on as SIGTERM; yields the list of those that came."""
     forwarded: list[int] = []
 
     def forward(number: int, _: object) -> None:
@@ -150,8 +150,8 @@ def _train_as(
     port: int,
     writer: Any,
 ) -> None:
-    """What a process does: the training, as Lightning's process of that rank."""
-    # The lock on the artifact root ends with the parent, and so must this.
+    """Runs the training in a process, as Lightning's process of that rank."""
+    # The parent holds the lock on the artifact root, so this must end with it.
     end_with_parent(signal.SIGKILL)
     torch.set_num_threads(max(1, torch.get_num_threads() // devices))
     os.environ |= {
@@ -172,7 +172,7 @@ def _train_as(
     except TrainingError as error:
         writer.send(error)
     except Exception:
-        # No TrainingError: a machine's fault, after which a retry may go on.
+        # Not a TrainingError: after a machine's fault, a retry may resume.
         writer.send(
             RuntimeError(f"a training process failed:\n{traceback.format_exc()}")
         )

@@ -1,4 +1,4 @@
-"""Epochs: what each of a training gave, and which of them are worth keeping."""
+"""The figures of each epoch, the ranking of epochs, and which weights are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BEST_EPOCHS = 3
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch, counted from 1, gave; `valid_*` are of the averaged weights.
+    """The figures of one epoch, counted from 1; `valid_*` are of the averaged weights.
 
     Losses are mean cross-entropies (training: smoothed, on augmented crops), top-k
     shares in 0..1, `seconds` since the start of training.
@@ -52,7 +52,7 @@ def kept(epochs: Sequence[Epoch]) -> list[Epoch]:
 
 
 def last_rise(epochs: Sequence[Epoch], min_delta: float) -> int:
-    """The last epoch whose valid top-1 was better than all before by more than that."""
+    """The last epoch whose valid top-1 beat all earlier ones by more than that."""
     best, risen = -math.inf, 0
     for epoch in epochs:
         if epoch.valid_top1 > best + min_delta:
@@ -61,11 +61,11 @@ def last_rise(epochs: Sequence[Epoch], min_delta: float) -> int:
 
 
 def last_quarter(epochs: Sequence[Epoch]) -> dict[str, float] | None:
-    """What the last quarter of the epochs gained over the best of those before.
+    """What the last quarter of the epochs gained over the best of the earlier ones.
 
     Returns:
-        `top1_rise`, a share, and `loss_fall`, both of valid; None where there are too
-        few epochs to tell.
+        `top1_rise`, a share, and `loss_fall`, both of valid; None if there are too few
+        epochs to judge.
     """
     before = epochs[: 3 * len(epochs) // 4]
     if not before:

@@ -1,4 +1,4 @@
-"""Evaluation: what a checkpoint's averaged weights read on a split."""
+"""Evaluates a checkpoint on a split: top-1, per class, mistakes, pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_EXPLAINED = 12
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one pass over a split.
+    """The scores of a split's crops.
 
     Attributes:
         split: the split's name.
@@ -46,7 +46,7 @@ class Evaluation:
 
     @property
     def top1(self) -> float:
-        """Share of the crops whose best class is the right one."""
+        """Share of the crops whose best class is the true one."""
         return self._top(1)
 
     @property
@@ -80,10 +80,10 @@ class Evaluation:
         }
 
     def samples(self, count: int) -> Tensor:
-        """Indices of crops to look at, the least probability on the right class first.
+        """Indices of crops to show, the lowest probability of the true class first.
 
         Two thirds are the worst of all; the others are spread over the rest, up to
-        the surest.
+        the most confident one.
         """
         right = self.logits.softmax(1).gather(1, self.targets[:, None]).flatten()
         order = right.argsort(stable=True)
@@ -92,7 +92,7 @@ class Evaluation:
         return torch.cat([worst, rest[spread.round().long()]])
 
     def _mistakes(self) -> list[dict[str, Any]]:
-        """The crops read wrong, the surest mistakes first."""
+        """The crops that are read wrong, the most confident mistakes first."""
         confidence, best = self.logits.softmax(1).max(1)
         wrong = (best != self.targets).nonzero().flatten()
         wrong = wrong[confidence[wrong].argsort(descending=True, stable=True)]

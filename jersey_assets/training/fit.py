@@ -1,4 +1,4 @@
-"""Training: a plan in, the checkpoint of the best epoch's averaged weights out."""
+"""Trains by a plan, new or resumed, and returns the best epoch's averaged weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jersey_assets.training.resume import resume_folder
 from jersey_assets.training.trainer import Job
 
 Report: TypeAlias = Callable[[Epoch, int], None]
-"""Called after each epoch with what it gave and the number of epochs."""
+"""Called after each epoch with its figures and the number of epochs."""
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +27,15 @@ def fit(
 ) -> Training:
     """Trains by the plan and keeps the best epoch's averaged weights.
 
-    Best is the highest valid top-1, and among equal ones the lowest valid loss.
+    Best means the highest valid top-1, and among equal ones the lowest valid loss.
 
     Args:
         plan: the recipe, the data, and the weights to start from.
         report: called after each epoch.
-        scratch: where trainings are saved and looked for. One that was interrupted
-            goes on from there where plan and code are the same, on a CPU, where the
-            recipe names `threads`, with the very bits of one that was never
-            interrupted. Without it nothing is kept.
+        scratch: where trainings are saved and looked up. An interrupted one resumes
+            if plan and code are the same; on a CPU, if the recipe sets `threads`,
+            it gives the same bits as one that was never interrupted. Without it
+            nothing is kept.
         logs: where the files of the recipe's logger go.
 
     Raises:
@@ -50,7 +50,7 @@ def fit(
         job = Job(folder, state, logs)
         if state.finished:
             log.info(
-                "the training was finished before; its result is in %s", folder.path
+                "this training has already finished; its result is in %s", folder.path
             )
         else:
             if state.resume:
@@ -65,7 +65,7 @@ def fit(
 
 
 def _run(job: Job, plan: Plan, report: Report, stored: Path) -> None:
-    """Runs a training here or, on several devices, in a process for each."""
+    """Runs a training here or, on several devices, in one process per device."""
 
     def report_epoch(epoch: Epoch) -> None:
         report(epoch, plan.epochs)

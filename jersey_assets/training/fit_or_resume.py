@@ -1,4 +1,4 @@
-"""A whole training: from the files that it reads to the files of its result."""
+"""Runs or resumes a whole training: from input files to the result's files."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from jersey_assets.training.resume import remove_finished
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What a training is made from, before any of its crops is decoded.
+    """The inputs of a training, before any of its crops is decoded.
 
     Attributes:
-        recipe: all knobs.
+        recipe: all settings.
         weights: what the network starts from, None for a random start.
         root: the dataset root.
         annotations: parquet file of the validated table.
@@ -51,7 +51,7 @@ class TrainingInputs:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the result beside the dataset: the recipe and the weights."""
+        """What determines the result besides the dataset: recipe and weights."""
         settings = self.recipe.model_dump(mode="json")
         if self.weights:
             settings["weights_sha256"] = self.weights.digest()
@@ -63,10 +63,10 @@ class TrainingInputs:
         return hashlib.sha256(canonical_json(self.settings)).hexdigest()[:12]
 
     def load(self) -> Plan:
-        """Decodes the crops, at the recipe's size or as large as most of them are.
+        """Decodes the crops, at the recipe's size or the size of most of them.
 
         Raises:
-            AnnotationError: an image is not the one that was validated.
+            AnnotationError: an image has changed since it was validated.
             TrainingError: no batch can be made of the crops.
             OSError: a file cannot be read.
         """
@@ -91,16 +91,16 @@ def fit_or_resume(
     """Trains, or resumes a training of the same inputs that was stopped.
 
     Args:
-        inputs: what it is made from.
+        inputs: of the training.
         scratch: folder for what outlives a run: interrupted trainings and the files
             of experiment loggers.
         report: called after each epoch.
         folder: where the files of the result go.
 
     Raises:
-        Interrupted: SIGTERM or SIGINT came; the next call goes on from there.
-        TrainingError: as `fit` and `TrainingInputs.load` say.
-        AnnotationError: an image is not the one that was validated.
+        Interrupted: SIGTERM or SIGINT came; the next call resumes there.
+        TrainingError: see `fit` and `TrainingInputs.load`.
+        AnnotationError: an image has changed since it was validated.
     """
     training = fit(inputs.load(), report, _trainings(scratch), scratch / "logs")
     training.write(folder)
@@ -116,7 +116,7 @@ def one_training(scratch: Path, run_id: str) -> Iterator[None]:
 
     Args:
         scratch: as in `fit_or_resume`.
-        run_id: what other trainings are told about this one.
+        run_id: names this training in the logs of waiting ones.
     """
     trainings = _trainings(scratch)
     with one_at_a_time(trainings.with_suffix(".lock"), run_id):

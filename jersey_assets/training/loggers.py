@@ -1,7 +1,7 @@
-"""Experiment trackers, for those who use one: Lightning's own loggers.
+"""Experiment trackers: TensorBoard, MLflow and Weights & Biases (`logger`).
 
-`history.csv` is always written. The others are extras of this package, write below a
-local folder, and reach a server only where the environment names one, as their own
+`history.csv` is always written. The trackers are extras of this package, write below a
+local folder, and reach a server only if the environment names one, as their own
 documentation says (`MLFLOW_TRACKING_URI`; `WANDB_MODE=online`).
 """
 
@@ -30,12 +30,12 @@ _PROJECT = "jersey-assets"
 def experiment_logger(
     recipe: Recipe, folder: Path, run: str
 ) -> Iterator[Logger | None]:
-    """Gives the recipe's logger, or None for `csv`, and closes it.
+    """Yields the recipe's logger, or None for `csv`, and closes it.
 
     Args:
         recipe: names the logger, and is logged.
         folder: where its files go; each logger has its own folder in there.
-        run: name of the training. One that was interrupted goes on under its name.
+        run: name of the training. An interrupted one continues under its name.
 
     Raises:
         TrainingError: the logger's package is not installed.
@@ -80,7 +80,7 @@ def _wandb(folder: Path, run: str) -> Logger:
         resume="allow",
         project=_PROJECT,
         offline=os.environ.get("WANDB_MODE", "offline") != "online",
-        # Dagster keeps what a run prints.
+        # Dagster captures what a run prints.
         settings=wandb.Settings(console="off"),
     )
 

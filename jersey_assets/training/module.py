@@ -1,4 +1,4 @@
-"""The steps of training and validation, as Lightning runs them."""
+"""The Lightning module: training and validation step, AdamW, learning rate schedule."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class TrainingModule(pl.LightningModule):
         steps: int,
         class_weights: Tensor,
     ) -> None:
-        """Makes the network and what it is trained with.
+        """Makes the network, its loss and its metrics.
 
         Args:
-            recipe: the training's knobs.
+            recipe: the training's settings.
             labels: the labels, in class order.
             mean: channel means, on the 0..1 scale.
             std: channel standard deviations, likewise.
@@ -51,7 +51,7 @@ class TrainingModule(pl.LightningModule):
         self.model = network.to(memory_format=torch.channels_last)
         self.loss = ClassificationLoss(recipe, class_weights)
         top5 = min(5, num_classes)
-        # Looking for NaN would make a GPU wait; a loss of NaN ends the training anyway.
+        # Checking for NaN would make a GPU wait; a NaN loss ends the training anyway.
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.valid_loss = MeanMetric()
         self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
@@ -76,7 +76,7 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         images, targets = map(self._own, batch)
         if len(targets):
-            # In full precision, as everybody will see the weights at work later.
+            # In full precision, since the weights will be used that way later.
             with torch.autocast(images.device.type, enabled=False):
                 logits = self._logits(images)
             loss = F.cross_entropy(logits, targets)
@@ -101,9 +101,9 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         rest = [p for p in self.model.parameters() if p.ndim <= 1]
-        # How long weights remember counts in epochs: Wang and Aitchison, "How to set
-        # AdamW's weight decay as you scale model and dataset size" (2024). Epochs of
-        # a few steps are too short a memory; then it is a share of the training.
+        # The memory of weight decay is set in epochs: Wang and Aitchison, "How to set
+        # AdamW's weight decay as you scale model and dataset size" (2024). For epochs
+        # of a few steps that is too short; then it is a share of the training.
         assert self.recipe.epochs
         memory = self.steps / min(self.recipe.epochs, DEFAULT_EPOCHS)
         share = -math.expm1(math.log1p(-self.recipe.decay) / memory)
@@ -121,14 +121,14 @@ class TrainingModule(pl.LightningModule):
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
-        """Clips as Lightning would, which it refuses to do with a fused optimizer."""
+        """Clips gradients, which Lightning itself refuses for a fused optimizer."""
         if self.recipe.gradient_clip:
             torch.nn.utils.clip_grad_norm_(
                 self.model.parameters(), self.recipe.gradient_clip, foreach=True
             )
 
     def _learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to zero, as a share of the top."""
+        """Linear warm-up, then half a cosine down to zero, as a share of the peak."""
         warmup = max(1, round(self.recipe.warmup * self.steps))
         if step < warmup:
             return (step + 1) / warmup
@@ -136,10 +136,10 @@ class TrainingModule(pl.LightningModule):
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
     def _own(self, batch: Tensor) -> Tensor:
-        """This process's rows of a batch.
+        """Returns this process's rows of a batch.
 
         All processes draw and augment the whole batch, so that its crops don't depend
-        on how many there are; on a GPU that takes as long as a part of it would.
+        on the number of processes; on a GPU that takes no longer than a part of it.
         """
         return batch[self.global_rank :: self.trainer.world_size]
 

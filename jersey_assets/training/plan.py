@@ -1,4 +1,4 @@
-"""The plan of a training: everything that decides which weights come out of it."""
+"""The plan of a training: recipe, data and starting weights; they determine it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from jersey_assets.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe with the data and the first weights that it is applied to.
+    """A recipe with the data and the starting weights that it is applied to.
 
     Attributes:
-        recipe: all knobs; what it leaves to the data becomes a number here.
-        data: what is learned.
+        recipe: all settings; what it leaves to the data becomes a number here.
+        data: of the training.
         weights: what the network starts from; without them it starts at random.
     """
 
@@ -39,16 +39,14 @@ class Plan:
             TrainingError: no batch can be made of the crops.
         """
         if (self.recipe.weights != "none") != (self.weights is not None):
-            raise ValueError(
-                f"weights: {self.recipe.weights}, and these were not given"
-            )
+            raise ValueError(f"weights: {self.recipe.weights} were not loaded")
         loader, _ = make_loaders(self.recipe, self.data.train, self.data.valid)
         complete = self.recipe.complete(self.data.image_size, len(loader))
         object.__setattr__(self, "recipe", complete)
 
     @property
     def epochs(self) -> int:
-        """Epochs that it trains at most."""
+        """The largest number of epochs."""
         assert self.recipe.epochs
         return self.recipe.epochs
 
@@ -68,7 +66,7 @@ class Plan:
         return self.epochs * math.ceil(self.batches / self.recipe.accumulate)
 
     def digests(self) -> dict[str, str]:
-        """What decides the training, as digests by name."""
+        """Digests, by name, of all that determines the training."""
         knobs = canonical_json(self.recipe.model_dump(mode="json"))
         return {
             "recipe": hashlib.sha256(knobs).hexdigest(),
@@ -89,7 +87,7 @@ class Plan:
 
 
 def load_plan(path: Path) -> Plan:
-    """Reads a plan that `Plan.store` wrote; its tensors stay in the file."""
+    """Reads a plan that `Plan.store` wrote; its tensors are mapped from the file."""
     content = torch.load(path, mmap=True, weights_only=True)
     data, weights = content["data"], content["weights"]
     splits = {name: Crops(**data[name]) for name in ("train", "valid")}

@@ -1,7 +1,7 @@
-"""The recipe: every training knob in one table, with unit, range and default.
+"""The recipe: all training settings, with unit, range and default.
 
-The graph's run config is made from these classes, so what stands here is what the
-Launchpad shows. A value out of range is refused before anything is read.
+The graph's run config is made from these classes, so the Launchpad shows these
+descriptions. A value out of range is refused before anything is read.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from pydantic import BaseModel, Field, model_validator
 
 DEFAULT_EPOCHS = 60
 LEAST_STEPS = 1000
-"""Fewer optimizer steps leave the network half taught, however few the crops are."""
+"""With fewer optimizer steps a network is undertrained, however few the crops are."""
 
 Balance: TypeAlias = Literal["none", "sqrt", "balanced"]
 
 
 class Augmentation(BaseModel, frozen=True, extra="forbid", strict=True):
-    """How far a training crop may be moved from what the camera saw.
+    """How much a training crop may be changed.
 
-    Each step has a chance of changing a crop and a strength; every crop draws its
-    own. There is no horizontal flip: a mirrored number is another picture, and often
-    another number.
+    Each step has a chance of changing a crop, and a strength; every crop draws its own
+    values. There is no horizontal flip: a mirrored number is no longer a number, or
+    becomes another one.
     """
 
     warp_chance: float = Field(
-        1.0, ge=0, le=1, description="chance that a crop is moved, by the next six"
+        1.0, ge=0, le=1, description="chance that a crop is warped by the next six"
     )
     rotation: float = Field(18.0, ge=0, le=45, description="largest angle, degrees")
     zoom: float = Field(
@@ -93,7 +93,7 @@ class Augmentation(BaseModel, frozen=True, extra="forbid", strict=True):
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
-    """All knobs of one training."""
+    """All settings of one training."""
 
     model: Literal["jerseynet", "resnet18", "resnet34", "resnet50"] = Field(
         "jerseynet",
@@ -115,22 +115,21 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     freeze_epochs: int = Field(
         0,
         ge=0,
-        description="epochs at the start in which only the head learns; with weights",
+        description="epochs at the start in which only the head learns; needs weights",
     )
     image_size: int | None = Field(
         None,
         ge=32,
         le=512,
-        description="side of the square input, px. Left out: as large as the train "
-        "crops are (the median of their longer sides), to the nearest 16 px, from 64 "
-        "to 96",
+        description="side of the square input, px. Default: the size of the train "
+        "crops (the median of their longer sides), to the nearest 16 px, from 64 to 96",
     )
     epochs: int | None = Field(
         None,
         ge=1,
         le=10_000,
-        description="passes over the train split. Left out: 60, or, where these are "
-        "fewer than 1000 optimizer steps, as many as make so many",
+        description="passes over the train split. Default: 60, or as many as make 1000 "
+        "optimizer steps, whichever is more",
     )
     batch_size: int = Field(64, ge=2, le=65_536, description="crops per batch")
     accumulate: int = Field(
@@ -143,10 +142,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
         None,
         ge=0,
         lt=1,
-        description="share of a weight that AdamW's decay takes in an epoch, or in a "
-        "sixtieth of a training of more than 60, at the highest learning rate, "
-        "whatever batch and dataset; not of biases and norms. Left out: 0.18, or 0.005 "
-        "where weights are given, to keep them",
+        description="share of a weight that AdamW's decay removes per epoch (or per "
+        "sixtieth of a training of more than 60) at the highest learning rate, "
+        "independent of batch and dataset size; not of biases and norms. Default: "
+        "0.18, or 0.005 with pretrained weights, to keep them",
     )
     warmup: float = Field(
         0.1,
@@ -156,15 +155,15 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     )
     loss: Literal["cross_entropy", "focal"] = Field(
         "cross_entropy",
-        description="focal = crops that are read surely count less, by focal_gamma",
+        description="focal = confidently read crops count less, by focal_gamma",
     )
     focal_gamma: float = Field(
         2.0, ge=0, le=10, description="how much less; only with loss: focal"
     )
     class_weights: Balance = Field(
         "none",
-        description="weight of a class in the loss: balanced = inverse of its train "
-        "crops, sqrt = the square root of that; not together with a sampler",
+        description="weight of a class in the loss: balanced = inverse of its number "
+        "of train crops, sqrt = the square root of that; not together with a sampler",
     )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="share of the target spread over all classes"
@@ -173,7 +172,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
         "none",
         description="crops of an epoch: none = each once; balanced = as many, drawn "
         "with replacement, every class equally often; sqrt = in proportion to the "
-        "square root of a class's crops",
+        "square root of a class's number of crops",
     )
     gradient_clip: float = Field(
         1.0, ge=0, description="largest norm of the gradient, 0 = no clipping"
@@ -194,23 +193,23 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
         0.0,
         ge=0,
         lt=1,
-        description="by how much top-1, a share, has to be better for patience",
+        description="by how much top-1, a share, has to improve for patience",
     )
     devices: int = Field(
         1,
         ge=1,
         le=64,
-        description="GPUs of this machine to train on together (processes, where it "
-        "has none); each takes its share of every batch",
+        description="GPUs of this machine to train on together (processes, if it has "
+        "none); each takes its share of every batch",
     )
     threads: int | None = Field(
         None,
         ge=1,
         le=1024,
-        description="CPU threads of each process's steps. Left out: as many as are "
-        "fastest, measured in the training's own steps again and again; the last bits "
-        "of the weights depend on that. With a number the same recipe on the same data "
-        "gives the same bits on a CPU, also where it was interrupted",
+        description="CPU threads of each process's steps. Default: as many as are "
+        "fastest, measured repeatedly during training; the last bits of the weights "
+        "depend on that. With a number, the same recipe on the same data gives the "
+        "same bits on a CPU, even if it was interrupted",
     )
     confusion_every: int = Field(
         0,
@@ -221,21 +220,21 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     logger: Literal["csv", "tensorboard", "mlflow", "wandb"] = Field(
         "csv",
         description="where the epochs' figures go: csv = history.csv, which is always "
-        "written; the others as well to that tracker, on this machine (wandb: "
+        "written; the others also write to that tracker, on this machine (wandb: "
         "offline); each is an extra of the package",
     )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
         "auto",
         description="arithmetic of the step, as Lightning names it; auto = bf16-mixed "
-        "where the processor computes in bfloat16, else 32-true",
+        "if the processor computes in bfloat16, else 32-true",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order and noise")
     augmentation: Augmentation = Field(
-        default=Augmentation(), description="what is done to training crops"
+        default=Augmentation(), description="how training crops are changed"
     )
 
     def complete(self, image_size: int, batches: int) -> Recipe:
-        """Puts numbers where the recipe leaves them to the data.
+        """Fills in the numbers that the recipe leaves to the data.
 
         Args:
             image_size: side of the crops that it trains on, px.
@@ -277,7 +276,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
             )
         if self.freeze_epochs and self.weights == "none":
             raise ValueError(
-                f"freeze_epochs: {self.freeze_epochs} would hold random layers; name "
-                "the weights to start from, or set freeze_epochs: 0"
+                f"freeze_epochs: {self.freeze_epochs} would freeze random layers; set "
+                "the weights to start from, or freeze_epochs: 0"
             )
         return self

@@ -1,4 +1,4 @@
-"""The record of a training: what its callbacks have seen and measured so far."""
+"""The record of a training: epochs, times, memory and threads so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jersey_assets.training.epochs import Epoch
 
 @dataclass(frozen=True)
 class ThreadChoice:
-    """From this optimizer step on, steps use so many CPU threads."""
+    """The number of CPU threads from this optimizer step on."""
 
     step: int
     threads: int
@@ -23,14 +23,14 @@ class Record:
 
     Attributes:
         epochs: the validated epochs, oldest first (`History`).
-        seconds: seconds of training, before interruptions included (`History`).
+        seconds: seconds of training, including before interruptions (`History`).
         device: what it runs on (`History`).
         precision: arithmetic of its steps, as Lightning names it (`History`).
         threads: the numbers of threads that were chosen, oldest first (`Threads`).
         train_images: crops that training steps have shown (`Progress`).
         train_seconds: seconds of these steps alone, without validation (`Progress`).
-        peak_memory_mb: the most memory that the process has held (`Progress`).
-        peak_gpu_memory_mb: the same of a GPU, 0 without one (`Progress`).
+        peak_memory_mb: peak memory of the process (`Progress`).
+        peak_gpu_memory_mb: peak memory of a GPU, 0 without one (`Progress`).
         confusions: counts of valid by epoch, a row for each true class (`Confusions`).
     """
 

@@ -1,4 +1,4 @@
-"""The result of a training: the best epochs' weights and what is told about them."""
+"""The result of a training: the best epochs' weights, `training.json`, pictures."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from jersey_assets.training.resume import ResumeFolder
 
 @dataclass(frozen=True)
 class Training:
-    """What a finished training gives.
+    """The result of a finished training.
 
     Attributes:
         checkpoint: the best epoch's weights.
-        others: those of the epochs ranked next and of the last one, by file name.
+        others: weights of the next best epochs and of the last one, by file name.
         history: a row per epoch, the fields of `Epoch`.
-        augmented: crops beside draws of them, as `augmented_samples` gives them.
+        augmented: crops beside augmented ones, as `augmented_samples` returns them.
         confusions: confusion matrices of valid, by epoch: the best one's, and those
-            that `confusion_every` asks for.
+            of `confusion_every`.
         summary: the content of `training.json`.
     """
 
@@ -90,8 +90,8 @@ def read_result(plan: Plan, folder: ResumeFolder, logs: Path) -> Training:
     record = state.record
     if not (state.finished and record.epochs):
         raise TrainingError(
-            f"training ended before its first epoch was validated; {folder.path} holds "
-            "what there is: run it again"
+            "training ended before its first epoch was validated; run it again "
+            f"(its files are in {folder.path})"
         )
     best, *others = kept(record.epochs)
     checkpoint = load_checkpoint(folder.path / best.file)

@@ -1,12 +1,12 @@
-"""The resume folder: what a training needs to go on after it was stopped.
+"""The resume folder: saves a training so that the next run can resume it.
 
-    <scratch>/<key>/state.json       what there is, with digests; replaced last
+    <scratch>/<key>/state.json       what is there, with digests; replaced last
     <scratch>/<key>/resume_000120.ckpt   Lightning's checkpoint at that step
     <scratch>/<key>/epoch_003.ckpt   weights of an epoch that is among the best
 
-The key digests the plan and the code: a training resumes from the folder of the same
-training and no other. Files are written under new names and synced before `state.json`
-names them, so a kill at any moment leaves the state of before or that of after, whole.
+The key digests the plan and the code: a training resumes only from its own folder.
+Files are written under new names and synced before `state.json` names them, so a kill
+at any moment leaves the old state or the new one, complete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from jersey_assets.files import replace_file, space_told, sync
+from jersey_assets.files import explain_write_failure, replace_file, sync
 from jersey_assets.storage.code_version import code_version
 from jersey_assets.storage.manifest import canonical_json
 from jersey_assets.training.plan import Plan
@@ -31,7 +31,7 @@ from jersey_assets.training.record import Record
 
 _STATE = "state.json"
 _LIFETIME_S = 14 * 24 * 3600
-"""How long an interrupted training waits to be resumed."""
+"""How long an interrupted training is kept."""
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ class State:
     """How far a training has come.
 
     Attributes:
-        record: what is known of it.
+        record: its record.
         step: optimizer steps so far.
-        resume: name of the file to go on from, empty where there is none.
+        resume: name of the file to resume from, empty if there is none.
         finished: whether nothing is left to train.
     """
 
@@ -55,11 +55,11 @@ class State:
 
 @dataclass(frozen=True)
 class ResumeFolder:
-    """The folder of one training, which need not exist yet.
+    """The folder of one training, which may not exist yet.
 
     Attributes:
-        path: where its files lie.
-        identity: digests of what decides the training, by name.
+        path: where its files are.
+        identity: digests of what determines the training, by name.
     """
 
     path: Path
@@ -76,23 +76,25 @@ class ResumeFolder:
             content = _read(self.path)
             if content["identity"] != dict(self.identity):
                 changed = _changed(content["identity"], self.identity)
-                raise ValueError(f"it is of other {changed}")
+                raise ValueError(f"it was trained with other {changed}")
             for name, digest in content["files"].items():
                 if _digest(self.path / name) != digest:
                     raise ValueError(f"{name} is damaged: its digest differs")
             return TypeAdapter(State).validate_python(content["state"])
         except (OSError, ValueError) as error:
-            log.warning("starting afresh: cannot resume from %s: %s", self.path, error)
+            log.warning(
+                "starting from scratch: cannot resume from %s: %s", self.path, error
+            )
             shutil.rmtree(self.path)
             return State()
 
     def save(self, state: State, files: Mapping[str, Callable[[Path], None]]) -> None:
-        """Makes this the state to go on from, and removes what it has no use for.
+        """Makes this the state to resume from, and removes files that it does not need.
 
         Args:
             state: how far the training has come.
-            files: how to write each file that belongs to it; one that is there
-                already is not written again.
+            files: how to write each file that belongs to it; existing ones are not
+                written again.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         known = self._digests()
@@ -100,7 +102,7 @@ class ResumeFolder:
         for name, write in files.items():
             path = self.path / name
             if name not in known:
-                with space_told(path):
+                with explain_write_failure(path):
                     write(path)
                 sync(path)
             digests[name] = known.get(name) or _digest(path)
@@ -117,14 +119,14 @@ class ResumeFolder:
                 path.unlink()
 
     def _digests(self) -> dict[str, str]:
-        """Digests of the files that belong to the state."""
+        """Returns the digests of the files that belong to the state."""
         if not (self.path / _STATE).exists():
             return {}
         return dict(_read(self.path)["files"])
 
 
 def resume_folder(scratch: Path, plan: Plan) -> ResumeFolder:
-    """Finds the folder of a training among those that lie in `scratch`."""
+    """Returns the folder of a training in `scratch`."""
     identity = plan.digests() | {"code": code_version("training.fit")}
     key = hashlib.sha256(canonical_json(identity)).hexdigest()[:16]
     _mention_others(scratch, key, identity)
@@ -132,7 +134,7 @@ def resume_folder(scratch: Path, plan: Plan) -> ResumeFolder:
 
 
 def remove_finished(scratch: Path) -> None:
-    """Removes the folders of finished trainings, and those nobody came back for.
+    """Removes the folders of finished trainings, and of old interrupted ones.
 
     Call it when the results are stored, and while no other training runs.
     """
@@ -146,7 +148,7 @@ def remove_finished(scratch: Path) -> None:
 
 
 def _mention_others(scratch: Path, key: str, identity: Mapping[str, str]) -> None:
-    """Says why an interrupted training that a person may think of isn't resumed."""
+    """Logs why another interrupted training is not resumed."""
     if (scratch / key / _STATE).exists():
         return
     for folder in _folders(scratch):
@@ -155,8 +157,8 @@ def _mention_others(scratch: Path, key: str, identity: Mapping[str, str]) -> Non
         except (OSError, ValueError):
             continue
         log.info(
-            "starting afresh: the training interrupted at step %d, in %s, is of other "
-            "%s",
+            "starting from scratch: the training interrupted at step %d, in %s, used "
+            "other %s",
             content["state"]["step"],
             folder,
             _changed(content["identity"], identity),

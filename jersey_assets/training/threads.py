@@ -1,11 +1,10 @@
-"""How many threads the training steps use: as many as are fastest now, by measuring.
+"""Finds the fastest number of CPU threads by timing the training's own steps.
 
 Threads wait for each other many times in a step. Alone on a machine two are faster than
-one; beside other work each wait lasts until the slowest is let onto a core again, and
-two threads have been seen to take four times as long as one. So the steps of the
-training themselves are timed with each number, at the start, when their speed changes
-and now and then; what is computed stays the same but for the order of sums, which
-decides the last bits.
+one; beside other work each wait lasts until the slowest gets a core again, and two
+threads have been seen to take four times as long as one. So the training's own steps
+are timed with each number: at the start, when their speed changes, and now and then.
+The results stay the same except for the order of sums, which changes the last bits.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from collections.abc import Callable, Generator, Sequence
 from statistics import fmean
 
 ROUNDS, BLOCK = 3, 3
-"""A comparison gives each number of threads so many blocks of so many steps in turn;
-the first of a block, which still pays for the change, does not count."""
+"""A comparison gives each number of threads this many blocks of this many steps in
+turn; the first step of a block, which includes the change, does not count."""
 HOPELESS = 2.0
-"""Times the best one's step that end the comparison for a number of threads."""
+"""A number this many times slower than the best is dropped from the comparison."""
 WINDOW, CHANGE = 16, 1.25
-"""The speed has changed where the mean of so many steps is off by that factor."""
+"""The speed has changed if the mean of this many steps is off by this factor."""
 PRICE_OF_CHANGE, PRICE = 0.03, 0.01
-"""Share of the time that comparisons may lose: where the speed changed, and else."""
+"""Share of the time that comparisons may cost: if the speed changed, and otherwise."""
 REST_S = 60.0
-"""Seconds of steps, at least, between comparisons where the speed did not change."""
+"""Least seconds of steps between comparisons while the speed does not change."""
 
 Times = dict[int, float]
 """Seconds of a step, by number of threads."""
@@ -33,12 +32,12 @@ Times = dict[int, float]
 def fastest(
     candidates: Sequence[int], decided: Callable[[Times], None]
 ) -> Generator[int, float, None]:
-    """Gives the number of threads of each step, and is sent the seconds that it took.
+    """Yields the number of threads for each step, and is sent the step's seconds.
 
     Args:
         candidates: the numbers to choose from.
-        decided: called after each comparison with the times of those that stayed in
-            it to its end; the least of them is used from then on.
+        decided: called after each comparison with the times of those that were not
+            dropped; the fastest is used from then on.
     """
     while True:
         times, lost = yield from _compare(candidates)
@@ -50,7 +49,7 @@ def fastest(
 def _compare(
     candidates: Sequence[int],
 ) -> Generator[int, float, tuple[Times, float]]:
-    """Times the candidates in turn; gives their times and what that cost, in s."""
+    """Times the candidates in turn; returns their times and the cost, in s."""
     counted: dict[int, list[float]] = {count: [] for count in candidates}
     spent: list[float] = []
     for _ in range(ROUNDS):
@@ -69,7 +68,7 @@ def _compare(
 
 
 def _keep(count: int, expected: float, lost: float) -> Generator[int, float, None]:
-    """Stays with a number of threads until another comparison is worth its price."""
+    """Keeps a number of threads until another comparison is worth its cost."""
     window: deque[float] = deque(maxlen=WINDOW)
     passed = 0.0
     while True:

@@ -1,4 +1,4 @@
-"""Lightning's trainer, its callbacks and their order: a training in one process."""
+"""Sets up Lightning's trainer and callbacks, and trains in one process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """Where a training stands, and where its files go.
+    """How far a training has come, and where its files go.
 
     Attributes:
         folder: where it is saved.
@@ -61,7 +61,7 @@ class Job:
 
         Raises:
             Interrupted: the process was asked to stop; the training is saved.
-            TrainingError: as `fit` says.
+            TrainingError: see `fit`.
         """
         recipe = plan.recipe
         loaders = make_loaders(recipe, plan.data.train, plan.data.valid)
@@ -112,7 +112,7 @@ class Job:
 
 
 def _make_module(plan: Plan) -> TrainingModule:
-    """Makes the network with its steps, at the weights that the plan starts from."""
+    """Makes the Lightning module with the plan's starting weights."""
     recipe, data = plan.recipe, plan.data
     module = TrainingModule(
         recipe,
@@ -131,12 +131,12 @@ def _start_from(weights: Pretrained, network: nn.Module, plan: Plan) -> None:
     """Puts pretrained weights into a network.
 
     Raises:
-        TrainingError: they are of another network, or freezing would hold layers that
+        TrainingError: they are of another network, or freezing would keep layers that
             they leave at random.
     """
     match = weights.put_into(network, plan.data.labels)
     log.info(
-        "starting from %s: %d tensors taken; at random: %s",
+        "starting from %s: %d tensors loaded; at random: %s",
         weights.name,
         len(match.taken),
         ", ".join(match.left) or "none",
@@ -145,14 +145,14 @@ def _start_from(weights: Pretrained, network: nn.Module, plan: Plan) -> None:
     random = [name for name in match.left if not name.startswith(head)]
     if plan.recipe.freeze_epochs and random:
         raise TrainingError(
-            f"freeze_epochs: {plan.recipe.freeze_epochs} would hold layers that "
+            f"freeze_epochs: {plan.recipe.freeze_epochs} would freeze layers that "
             f"{weights.name} has no weights for: {', '.join(random)}; "
             "set freeze_epochs: 0, or, for torchvision's, stem: imagenet"
         )
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """Lightning's settings for a plan; what it would add by itself is switched off."""
+    """Lightning's settings for a plan, with its own additions switched off."""
     recipe = plan.recipe
     return {
         "max_epochs": plan.epochs,
@@ -170,7 +170,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
 
 
 def _precision(recipe: Recipe) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
-    """The recipe's arithmetic, `auto` decided by the processor that will train."""
+    """The recipe's precision; `auto` depends on the processor that will train."""
     if recipe.precision == "16-mixed" and not torch.cuda.is_available():
         raise TrainingError(
             "precision: 16-mixed needs a GPU, and PyTorch sees none here; set auto or "
@@ -189,14 +189,14 @@ def _precision(recipe: Recipe) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
 def _strategy(recipe: Recipe) -> str:
     if recipe.devices == 1:
         return "auto"
-    # Frozen layers give no gradients to wait for.
+    # Frozen layers have no gradients to wait for.
     return "ddp_find_unused_parameters_true" if recipe.freeze_epochs else "ddp"
 
 
 def _say_start(plan: Plan, trainer: pl.Trainer) -> None:
     log.info(
-        "training %s at %d px on %s in %s: %d crops, %d classes, %d batches of %d in "
-        "an epoch",
+        "training %s at %d px on %s in %s: %d crops, %d classes, %d batches of %d per "
+        "epoch",
         plan.recipe.model,
         plan.recipe.image_size,
         trainer.strategy.root_device,

@@ -24,5 +24,5 @@ def test_another_dataset_is_refused_and_the_artifacts_can_be_handed_over(
     assert missing.returncode == 2
     adopted = run(*command, other, JERSEY_ARTIFACT_ROOT=str(artifacts))
     assert adopted.returncode == 0
-    assert f"belongs to {other} now" in adopted.stdout
+    assert f"now belongs to {other}" in adopted.stdout
     assert materialize(other, artifacts, home, loggers, select=select).returncode == 0

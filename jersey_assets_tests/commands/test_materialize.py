@@ -79,7 +79,7 @@ def test_a_second_run_says_that_nothing_has_changed(
     assert again.returncode == 0, again.stdout + again.stderr
     assert "published," not in again.stdout
     summary = again.stdout.partition("\nDone in ")[2]
-    assert f"unchanged, {version} has been there" in summary
+    assert f"unchanged, {version} was published" in summary
     assert f"JERSEY_DATA_ROOT         {rendered}\n" in summary
 
 

@@ -41,14 +41,14 @@ def command(packages: Path, *arguments: object) -> subprocess.CompletedProcess[s
 @pytest.mark.parametrize(
     ("arguments", "lacks"),
     [
-        (["check-onnx", "model.onnx"], "matplotlib, onnx are not installed here"),
+        (["check-onnx", "model.onnx"], "matplotlib, onnx are not installed;"),
         (["check-onnx", "m.onnx", "--checkpoint", "c"], "torch, torchvision"),
         (
             ["validate", "data"],
             "msgspec, pandas, pandera, pyarrow, pydantic are not installed",
         ),
-        (["releases", "list"], "fsspec is not installed here"),
-        (["render", "out"], "matplotlib is not installed here"),
+        (["releases", "list"], "fsspec is not installed;"),
+        (["render", "out"], "matplotlib is not installed;"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -58,7 +58,7 @@ def test_a_command_that_lacks_packages_names_them_and_ends_with_2(
     ended = command(packages, *arguments)
     assert ended.returncode == 2
     assert lacks in ended.stderr
-    assert "pip install '.[platform]' installs what this command needs" in ended.stderr
+    assert "run pip install '.[platform]' in the project's folder" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
@@ -66,8 +66,8 @@ def test_predict_without_what_it_needs_names_no_extra(tmp_path: Path) -> None:
     link_packages(tmp_path, ["numpy", "PIL", "jersey_assets"])
     ended = command(tmp_path, "predict", "model.onnx", "crop.png")
     assert ended.returncode == 2
-    assert "onnxruntime is not installed here" in ended.stderr
-    assert "pip install '.' installs" in ended.stderr
+    assert "onnxruntime is not installed;" in ended.stderr
+    assert "run pip install '.' in the project's folder" in ended.stderr
 
 
 def test_predict_works_there_and_one_bad_file_stops_no_other(

@@ -168,7 +168,7 @@ def test_a_run_that_nothing_changed_for_does_nothing_new(
     ]
     assert unchanged == [True] * len(ALL_ASSETS)
     (release,) = second.asset_materializations_for_node("released_model")
-    said = f"unchanged, {versions['released_model'][0]} has been there"
+    said = f"unchanged, {versions['released_model'][0]} was published"
     assert str(release.metadata["headline"].value).startswith(said)
     assert str(release.metadata["decision"].value).startswith(said)
 

@@ -23,7 +23,7 @@ def draw(fill_to: int, seed: int = 0) -> tuple[pd.DataFrame, list[str]]:
 def test_every_label_is_filled_up_and_those_beyond_the_renderer_are_named() -> None:
     drawn, said = draw(4)
     assert drawn["label"].value_counts().to_dict() == {"7": 3, "": 1}
-    assert said[-1] == 'labels that the renderer cannot draw: "123"'
+    assert said[-1] == 'the renderer cannot draw these labels: "123"'
 
 
 def test_a_crop_depends_on_seed_label_and_number_alone() -> None:

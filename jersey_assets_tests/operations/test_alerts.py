@@ -84,7 +84,7 @@ def test_a_webhook_that_is_down_is_logged_without_its_secret(
     webhook.refusals = 99
     failed_runs(failed_run(instance))
     printed = "".join(capfd.readouterr())
-    assert "127.0.0.1 did not take the alert" in printed
+    assert "127.0.0.1 did not accept the alert" in printed
     assert "secret-token" not in printed
 
 
@@ -98,7 +98,7 @@ def test_a_webhook_that_never_answers_is_not_waited_for(
         port = silent.getsockname()[1]
         monkeypatch.setenv(alerts.WEBHOOK, f"http://127.0.0.1:{port}/")
         failed_runs(failed_run(instance))
-    assert "did not take the alert: TimeoutError" in "".join(capfd.readouterr())
+    assert "did not accept the alert: TimeoutError" in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/", "nonsense"])
@@ -106,7 +106,7 @@ def test_only_web_addresses_are_posted_to(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(alerts.WEBHOOK, url)
-    with pytest.raises(alerts.AlertError, match="no http or https URL"):
+    with pytest.raises(alerts.AlertError, match="not an http or https URL"):
         alerts.post("run", "job", "message")
 
 

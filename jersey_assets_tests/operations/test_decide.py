@@ -141,7 +141,7 @@ def test_what_was_given_up_passes_again_when_it_is_put_back() -> None:
     assert decided.answer.message.startswith(said)
     quiet = decide(SEEN, 50, history, NOW, CURSOR, POLICY)
     assert quiet == Skip(
-        "3 annotation files, the same that the last training read", CURSOR
+        "3 annotation files, the same as the last training read", CURSOR
     )
 
 
@@ -163,7 +163,7 @@ def test_new_rows_are_counted_from_the_last_training(
     if asks:
         assert decided == Ask(CURSOR)
     else:
-        assert decided == Skip("9 new rows of the 10 that are wanted", CURSOR)
+        assert decided == Skip("9 new rows; waiting for 10", CURSOR)
 
 
 def test_a_cursor_is_read_back_and_another_form_is_a_fresh_one() -> None:

@@ -24,7 +24,7 @@ def test_what_the_run_that_trained_says_counts_more_than_the_manifest(
     file.write_text(file.read_text().replace("\n", "\n\n", 1))
     trained.end(trained.ask())
     run = trained.instance.get_run_by_id(trained.train())
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
     assert run is not None
     trained.instance.report_run_failed(run)  # after its training
     trained.settings = {"first_wait_s": 0}

@@ -21,7 +21,7 @@ def test_another_dataset_is_a_reason_and_not_trained_over(
     trained.quiet("is another one", ticks=3)
     assert f"jersey-assets adopt {tmp_path / 'moved'}" in trained.says
     hand_over(trained.artifacts, tmp_path / "moved")
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
 
 
 def test_the_artifact_roots_own_dataset_is_watched_where_none_is_set(
@@ -31,7 +31,7 @@ def test_the_artifact_roots_own_dataset_is_watched_where_none_is_set(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("JERSEY_DATA_ROOT", raising=False)
     trained.data = ""
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
     (file.parent / "more.jsonl").write_text("")
     assert trained.ask()
 
@@ -42,7 +42,7 @@ def test_fewer_new_rows_than_wanted_are_waited_for(trained: Sensor, file: Path) 
     trained.quiet("the same")
     with file.open("a") as more:
         more.write(2 * line)
-    trained.quiet("2 new rows of the 3 that are wanted")
+    trained.quiet("2 new rows; waiting for 3")
     with file.open("a") as more:
         more.write(line)
     # The run publishes its training and fails after that: no row is new any more.
@@ -64,7 +64,7 @@ def test_runs_use_the_config_that_the_operator_named(
     with pytest.raises(ValueError, match=r"JERSEY_RETRAIN_CONFIG.*preset\.yaml"):
         sensor.tick()
     preset.write_text("- a list")
-    with pytest.raises(ValueError, match="no run config"):
+    with pytest.raises(ValueError, match="does not hold run config"):
         sensor.tick()
     preset.write_text("ops: {trained_checkpoint: {config: {epochs: 3}}}")
     (run,) = sensor.tick()

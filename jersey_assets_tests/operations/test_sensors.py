@@ -37,7 +37,7 @@ def test_annotations_that_keep_changing_are_waited_for(
 
 
 def test_annotations_already_trained_on_are_not_asked_for(trained: Sensor) -> None:
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
 
 
 def test_an_added_changed_or_removed_file_is_asked_for(
@@ -77,7 +77,7 @@ def test_annotations_at_a_url_are_asked_for(
     sensor.data = url
     assert sensor.ask().tags[READ_TAG] == local.digest
     s3.rm(url, recursive=True)
-    sensor.quiet("holds no files, or is not there")
+    sensor.quiet("holds no files, or does not exist")
 
 
 def test_a_burst_of_files_makes_one_run(sensor: Sensor, file: Path) -> None:
@@ -105,7 +105,7 @@ def test_going_back_to_annotations_trained_on_before_is_asked_for_again(
     second = trained.ask()
     trained.end(second)
     file.write_bytes(first)
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
     file.write_bytes(b"".join(first.splitlines(keepends=True)[:-10]))
     again = trained.ask()
     assert again.tags["dagster/run_key"] != second.tags["dagster/run_key"]
@@ -116,7 +116,7 @@ def test_a_rollback_of_the_release_stays(trained: Sensor) -> None:
     released = trained.artifacts / "released_model"
     released.mkdir()
     (released / "current.json").write_text(json.dumps({"version": "an-older-one"}))
-    trained.quiet("the same that the last training read")
+    trained.quiet("the same as the last training read")
 
 
 def test_a_tick_tells_the_graph_what_is_on_disk(sensor: Sensor) -> None:

@@ -17,7 +17,7 @@ def test_error_histogram_tells_the_largest_and_the_equal() -> None:
 
 def test_error_histogram_of_equal_logits_says_so() -> None:
     (axes,) = error_histogram(np.zeros(3)).axes
-    assert axes.texts[0].get_text() == "no difference at all"
+    assert axes.texts[0].get_text() == "no differences"
 
 
 def test_logits_scatter_shows_the_largest_gap() -> None:

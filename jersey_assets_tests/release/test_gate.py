@@ -59,7 +59,7 @@ def test_a_model_that_reads_nothing_is_not_published_and_the_current_one_stays(
     assert not found.passed
     assert "always answering `" in found.description
     assert found.metadata["p_value"].value > 0.05
-    assert f"not published, {before.version} stays: of 40 crops" in failure(result)
+    assert f"not published, {before.version} is kept: of 40 crops" in failure(result)
     assert store.versions("released_model") == [before.version]
 
 
@@ -170,7 +170,7 @@ def test_a_model_worse_than_the_current_release_is_not_published(
     assert not worse.passed
     assert 'release, trained on `"else\\|where"`, 40;' in worse.description
     told = decision(result)
-    assert told == f"not published, {best.version} stays: {worse.description}"
+    assert told == f"not published, {best.version} is kept: {worse.description}"
     assert store.require("released_model").version == best.version
 
 
@@ -209,4 +209,4 @@ def test_a_handful_of_crops_is_no_proof(
     verdicts = judge(candidate, release, store, rendered)
     assert not any(verdict.passed for verdict in verdicts)
     told = decision_of(verdicts, release, release)
-    assert f"not published, {release.version} stays: 40 crops" in told
+    assert f"not published, {release.version} is kept: 40 crops" in told

@@ -126,7 +126,7 @@ def test_an_empty_url_leaves_the_copy_as_it_is(url: str) -> None:
     mirror.refresh()
     fs, base = fsspec.url_to_fs(url)
     fs.rm(base, recursive=True)
-    with pytest.raises(MirrorError, match="holds no files, or is not there"):
+    with pytest.raises(MirrorError, match="holds no files, or does not exist"):
         mirror.refresh()
     assert len(copied(mirror)) == 2
 
@@ -147,7 +147,7 @@ def test_a_name_cannot_leave_the_copy(bucket: str, tmp_path: Path, monkeypatch) 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     put(f"{bucket}/data", "../../escaped.jsonl", b"x")
     put(f"{bucket}/data", "train/a.jsonl", b"x")
-    with pytest.raises(MirrorError, match="no path inside a folder: rename it"):
+    with pytest.raises(MirrorError, match="not a path inside a folder: rename it"):
         Mirror(f"{bucket}/data").refresh()
     assert not [file for file in tmp_path.rglob("*") if file.name == "escaped.jsonl"]
 

@@ -39,7 +39,7 @@ def test_a_cut_file_is_refused(training: Training, tmp_path: Path) -> None:
     training.checkpoint.save(tmp_path / "model.ckpt")
     data = (tmp_path / "model.ckpt").read_bytes()
     (tmp_path / "model.ckpt").write_bytes(data[: len(data) // 2])
-    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="not a complete checkpoint"):
         load_checkpoint(tmp_path / "model.ckpt")
 
 

@@ -187,7 +187,7 @@ def test_a_training_that_ended_while_it_still_learned_is_warned_of(
         v.name: v for v in verdicts(training.checkpoint, training.summary | curve, many)
     }
     assert found["curve_is_flat"].passed == flat
-    assert ("set epochs to some 40" in found["curve_is_flat"].message) != flat
+    assert ("set epochs to about 40" in found["curve_is_flat"].message) != flat
     assert found["curve_is_flat"].severity == "warning"
 
 
@@ -296,7 +296,7 @@ def test_what_the_recipe_leaves_to_the_data_is_a_number_in_the_result(
     made = quick_fit(labels, train, valid, image_size=None, epochs=1)
     assert made.checkpoint.image_size == SIZE
     assert made.summary["recipe"]["image_size"] == SIZE
-    with pytest.raises(ValueError, match="names no image_size"):
+    with pytest.raises(ValueError, match="has no image_size"):
         replace(made.checkpoint, recipe=Recipe())
 
 

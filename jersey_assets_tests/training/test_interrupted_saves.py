@@ -61,7 +61,7 @@ def test_damaged_work_is_not_resumed_and_the_log_says_so(
         again = run(interrupted.parent)
     assert "resuming" not in caplog.text
     assert_same(again, whole)
-    assert "starting afresh" in caplog.text
+    assert "starting from scratch" in caplog.text
 
 
 @pytest.mark.parametrize("change", ["recipe", "label", "pixel", "code"])
@@ -84,7 +84,7 @@ def test_work_of_another_training_is_not_resumed(
     with caplog.at_level(logging.INFO):
         run(interrupted.parent, data, epochs=KNOBS["epochs"], **knobs)
     reason = {"recipe": "recipe", "code": "code"}.get(change, "data")
-    assert f"is of other {reason}" in caplog.text
+    assert f"used other {reason}" in caplog.text
     assert "resuming" not in caplog.text
 
 
@@ -101,7 +101,7 @@ def test_work_that_was_moved_under_another_key_is_refused(
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO):
         patch.setattr(resume, "code_version", lambda module: "other")
         run(other)
-    assert "starting afresh" in caplog.text
+    assert "starting from scratch" in caplog.text
     assert "other code" in caplog.text
 
 

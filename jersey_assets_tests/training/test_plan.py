@@ -33,7 +33,7 @@ def test_a_plan_says_how_far_its_training_goes() -> None:
 
 
 def test_weights_that_are_named_must_be_given_and_the_reverse() -> None:
-    with pytest.raises(ValueError, match="weights: mine, and these were not given"):
+    with pytest.raises(ValueError, match="weights: mine were not loaded"):
         Plan(Recipe(weights="mine"), data_of(45))
     with pytest.raises(ValueError, match="weights: none"):
         Plan(Recipe(), data_of(45), WEIGHTS)

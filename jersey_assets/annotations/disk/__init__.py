@@ -1,1 +1,1 @@
-"""The dataset on disk: files found, opened inside the root, watched."""
+"""The dataset on disk: finds its files, opens them inside the root, watches them."""

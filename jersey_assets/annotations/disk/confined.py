@@ -1,10 +1,10 @@
-"""Files of a dataset: held inside the root and read without surprises.
+"""Opens and reads files of a dataset without ever leaving its root.
 
-Everything of annotations that opens a file goes through here. A path is resolved first
-and opened after, component by component and without following links, so that nothing
-outside the root is opened even while someone swaps links underneath; whatever is not a
-regular file (FIFO, socket, device, folder) is refused before it is opened. Needs the
-standard library only.
+Every file of a dataset is opened here. A path is resolved first and then opened,
+component by component and without following links, so that nothing outside the root is
+opened even if someone swaps links meanwhile; anything but a regular file (a FIFO,
+socket, device or folder) is refused before it is opened. Needs the standard library
+only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def real_root(root: Path) -> str:
-    """Resolve the dataset's root; raises AnnotationError where it is no folder."""
+    """Resolve the dataset's root; raises AnnotationError if it is not a folder."""
     resolved = os.path.realpath(root)
     if not os.path.isdir(resolved):
         what = "is not a folder" if os.path.lexists(resolved) else "does not exist"
@@ -41,7 +41,7 @@ def resolve(root: str, relative: str) -> str:
     """Follow all links of a path relative to the (real) root.
 
     Returns:
-        The real path relative to the root. Whether it exists is not said.
+        The real path relative to the root, which may not exist.
 
     Raises:
         PathError: `path.escape`, `path.symlink_escape`, `path.unreadable` or
@@ -57,7 +57,7 @@ def resolve(root: str, relative: str) -> str:
         real = os.path.realpath(os.path.join(root, relative))
     except RecursionError as error:
         raise PathError(
-            "path.unreadable", "a chain of too many links; name the file itself"
+            "path.unreadable", "too many links lead to it; name the file itself"
         ) from error
     inside = os.path.relpath(real, root)
     if inside.split("/", 1)[0] == "..":
@@ -88,7 +88,7 @@ class ConfinedFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the last folder."""
+        """Close the folder that was opened last."""
         if self._folder >= 0:
             os.close(self._folder)
 
@@ -126,7 +126,7 @@ class ConfinedFiles:
         """Read a regular file, up to one byte past `limit`.
 
         Returns:
-            Its bytes, and what `fstat` said before they were read.
+            Its bytes, and the result of `fstat` before they were read.
 
         Raises:
             PathError: as `open`.
@@ -154,7 +154,7 @@ def open_folder(root: str, real: str) -> int:
         A descriptor for `dir_fd`; the caller closes it.
 
     Raises:
-        OSError: a component is missing, no folder, or became a link meanwhile.
+        OSError: a component is missing, is not a folder, or has become a link.
     """
     folder = os.open(root, _FOLDER_FLAGS)
     for part in real.split("/"):
@@ -190,13 +190,13 @@ def read_file(root: Path, relative: str, limit: int | None = None) -> bytes:
 def read_validated(
     root: Path, relative: str, sha256: str, limit: int | None = None
 ) -> bytes:
-    """Read one image that was validated, and make sure that it still is that image.
+    """Read one validated image and make sure that it has not changed since.
 
     Args:
         root: the dataset's root.
         relative: the table's `image`.
         sha256: the table's `image_sha256`, hex.
-        limit: bytes that it may have.
+        limit: the most bytes that it may have.
 
     Raises:
         AnnotationError: the file cannot be used, or has changed.
@@ -204,16 +204,16 @@ def read_validated(
     data = read_file(root, relative, limit)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise AnnotationError(
-            f"{root / relative}: changed since it was validated; "
+            f"{root / relative}: the file has changed since it was validated; "
             "materialize validated_annotations again"
         )
     return data
 
 
 def signature(status: os.stat_result) -> tuple[int, int, int, int, int]:
-    """Return what tells whether a file is still the same.
+    """Return the values that change when a file does.
 
-    Its device, inode, size, mtime (ns) and ctime (ns).
+    These are its device, inode, size, mtime (ns) and ctime (ns).
     """
     return (
         status.st_dev,

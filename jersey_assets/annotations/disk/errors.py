@@ -1,4 +1,4 @@
-"""What a dataset's files can have wrong, in words and as `path.*` codes."""
+"""Errors of a dataset's files and paths: messages, and their `path.*` codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 
 
 class AnnotationError(ValueError):
-    """The dataset's root, or a file asked for by name, cannot be used."""
+    """The dataset's root, or a requested file, cannot be used."""
 
 
 class PathError(AnnotationError):
@@ -19,13 +19,13 @@ class PathError(AnnotationError):
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        """Keep the code beside the sentence."""
+        """Keep the code beside the message."""
         super().__init__(message)
         self.reason = reason
 
 
 def not_regular(mode: int) -> PathError:
-    """Name what stands where a regular file should."""
+    """Say what was found in place of a regular file."""
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFIFO: "a FIFO",
@@ -41,11 +41,11 @@ def not_regular(mode: int) -> PathError:
 
 
 def path_error(error: OSError, where: str = "") -> PathError:
-    """Translate what the system said about a path."""
+    """Translate the operating system's error about a path."""
     place = f"{where}: " if where else ""
     if error.errno == errno.ENOTDIR:
         return PathError(
-            "path.missing", f"{place}a file stands where a folder should; correct it"
+            "path.missing", f"{place}a folder of this path is a file; correct the path"
         )
     if error.errno == errno.ENOENT:
         return PathError(

@@ -1,7 +1,7 @@
-"""One digest over the names and contents of all annotation files.
+"""The fingerprint: one digest over the names and contents of all annotation files.
 
-Whoever reads the files (the validation, a sensor's watch, `fingerprint` itself) digests
-each as a `Content`, and `fingerprint_of` puts these together: all three agree.
+All that read the files (the validation, the sensor's watch, `fingerprint` itself)
+digest each as a `Content`, and `fingerprint_of` combines them: all three agree.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What lies on disk: changes when any JSONL file's name or content changes."""
+    """Identifies what is on disk; changes with any JSONL file's name or content."""
 
     digest: str
     files: int
@@ -84,11 +84,11 @@ def fingerprint(root: Path) -> Fingerprint:
 def fingerprint_of(
     contents: Iterable[tuple[AnnotationFile, Content | None]],
 ) -> Fingerprint:
-    """Put digests together in a way no name can imitate.
+    """Combine digests so that no file name can imitate another content.
 
     Args:
-        contents: all listed files with their whole contents; None where a file cannot
-            be read.
+        contents: all listed files with their whole contents; None if a file cannot be
+            read.
     """
     digest = hashlib.sha256()
     files = size = 0

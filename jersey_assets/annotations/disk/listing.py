@@ -1,4 +1,4 @@
-"""Which annotation files lie below a dataset's root, and under which names.
+"""Lists the annotation files (`*.jsonl`) below a dataset's root, links included.
 
 Nothing but folders is opened to list them. Needs the standard library only: a sensor
 lists them on every tick.
@@ -26,18 +26,18 @@ SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "test": "te
 SPLITS = ("train", "valid", "test")
 
 MAX_DEPTH = 64
-"""Folders below a split's, one inside the other, that are looked into."""
+"""How many levels of folders below a split's folder are searched."""
 
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """One `*.jsonl` below a split's folder, or a folder that cannot be looked into.
+    """One `*.jsonl` below a split's folder, or a folder that cannot be listed.
 
     Attributes:
         split: `train`, `valid` or `test`.
         path: posix path relative to the root, as found.
-        real: the same after links are resolved; empty where it is unusable.
-        reason: a `file.*` code where it cannot be read, else None.
+        real: the same after links are resolved; empty if it cannot be used.
+        reason: a `file.*` code if it cannot be read, else None.
         message: what is wrong and what to do, else empty.
     """
 
@@ -51,10 +51,10 @@ class AnnotationFile:
 def list_annotation_files(root: Path) -> list[AnnotationFile]:
     """Find every `*.jsonl` below the splits' folders, up to `MAX_DEPTH` deep.
 
-    Links are followed where they stay inside the root, after everything was found that
-    lies in the splits' folders themselves: what a link leads to is listed once, and
-    where it lies decides its split. A link to annotations that are listed already, and
-    whatever cannot be read, is listed with its reason. Nothing but folders is opened.
+    Links that stay inside the root are followed after everything in the splits' own
+    folders has been found: the target of a link is listed once, and its place decides
+    its split. Links to annotations that are already listed, and everything that cannot
+    be read, are listed with a reason. Nothing but folders is opened.
 
     Returns:
         Files ordered by split (train, valid, test), then by path.
@@ -80,7 +80,7 @@ def open_annotation_file(base: str, file: AnnotationFile) -> io.FileIO:
 
 @dataclass(frozen=True)
 class _Link:
-    """A name that leads, inside the root, to what has another name of its own."""
+    """A link that leads to another place inside the root."""
 
     split: str
     path: str
@@ -89,10 +89,10 @@ class _Link:
 
 
 class _Walk:
-    """One look through the splits' folders: real files and folders first, then links.
+    """One walk through the splits' folders: real files and folders first, then links.
 
     Each real file and folder is taken once, so that links cannot loop and the order in
-    which a disk lists names decides nothing.
+    which the disk lists names does not matter.
     """
 
     def __init__(self, base: str) -> None:
@@ -100,11 +100,11 @@ class _Walk:
         self._found: list[AnnotationFile] = []
         self._links: list[_Link] = []
         self._again: list[_Link] = []
-        # Under which name each real path is taken; no link makes the root a split.
+        # The name of each real path that was taken; no link makes the root a split.
         self._taken = {".": "."}
 
     def files(self) -> list[AnnotationFile]:
-        """Return what lies there."""
+        """Return the annotation files that were found."""
         for name, split in SPLIT_FOLDERS.items():
             if os.path.islink(os.path.join(self._base, name)):
                 self._add_top_link(split, name)
@@ -137,7 +137,7 @@ class _Walk:
             self._add_file(split, link.path, link.real, link.mode)
 
     def _look_through(self, split: str, top: str, real_top: str) -> None:
-        """Take all real files and folders from here on, and note the links."""
+        """Take all real files and folders below this one, and note the links."""
         waiting = [(top, real_top)]
         while waiting:
             path, real = waiting.pop()
@@ -164,8 +164,8 @@ class _Walk:
         if max(path.count("/"), real.count("/")) > MAX_DEPTH:
             raise PathError(
                 "path.unreadable",
-                f"folders nest deeper than {MAX_DEPTH} here and what lies below is "
-                "not read; move it up, or out of the dataset",
+                f"folders are nested more than {MAX_DEPTH} deep here, and the files "
+                "below are not read; move them up, or out of the dataset",
             )
         folder = open_folder(self._base, real)
         try:
@@ -201,9 +201,9 @@ class _Walk:
             self._found.append(AnnotationFile(split, path, real))
 
     def _told_again(self) -> Iterator[AnnotationFile]:
-        """Name the links to annotations that are listed already.
+        """Name the links to annotations that are already listed.
 
-        A link to a folder of images alone is worth no word.
+        A link to a folder that holds only images is not worth mentioning.
         """
         holding = {"."}
         for file in self._found:
@@ -224,13 +224,13 @@ class _Walk:
             link.split,
             _readable(link.path),
             reason="file.linked",
-            message=f"a link leads from here to {target}, which is read already{also}; "
-            "nothing is read through the link, delete it",
+            message=f"this is a link to {target}, which is already read{also}; "
+            "nothing is read through the link, so delete it",
         )
 
 
 def _kind(entry: os.DirEntry[str]) -> int:
-    """Return an entry's kind, asking the disk only where its folder does not say."""
+    """Return an entry's kind; stat it only if the folder's listing has no kind."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
     if entry.is_dir(follow_symlinks=False):

@@ -1,4 +1,4 @@
-"""Looks up the images that rows name: which real file each is, and whether it is one.
+"""Looks up the image files that rows name, and reports the missing ones.
 
 Nothing but folders is opened here: links are followed by name, and a file's kind and
 signature come from `stat`.
@@ -24,11 +24,11 @@ _NOTHING = (0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Found:
-    """What stands behind image paths, in the order asked.
+    """The files behind image paths, in the order of the paths.
 
     Attributes:
-        real: path after links are resolved, relative to the root; None with a fault.
-        signatures: int64 [n, 5], what `stat` says, in the order of `SIGNATURE`.
+        real: path after links are resolved, relative to the root; None for a fault.
+        signatures: int64 [n, 5], from `stat`, in the order of `SIGNATURE`.
         faults: reason and message by position.
     """
 
@@ -62,7 +62,7 @@ def look_up(root: str, paths: Sequence[str], progress: Progress) -> Found:
 
 
 class _Folder:
-    """One folder that images lie in, resolved and opened once."""
+    """One folder that holds images, resolved and opened once."""
 
     def __init__(self, root: str, parent: str) -> None:
         self._root = root
@@ -108,7 +108,7 @@ class _Folder:
         return real, status
 
     def _with_hint(self, error: PathError, name: str) -> PathError:
-        """Name the file that differs in upper and lower case only, where one does."""
+        """Suggest the file whose name differs only in upper and lower case, if any."""
         if error.reason != "path.missing":
             return error
         if self._names is None:

@@ -1,6 +1,6 @@
-"""Where an annotation's `image` points: judged by its text alone, before any disk.
+"""Checks the text of an annotation's `image` path before the disk is touched.
 
-What the text cannot tell (links, missing files, devices) is left to `files` and the
+What the text cannot show (links, missing files, devices) is left to `lookup` and the
 image probe.
 """
 
@@ -15,13 +15,13 @@ from jersey_assets.annotations.lines.jsonl import Fault
 from jersey_assets.text import shorten
 
 MAX_BYTES = 4_095
-"""Longest path that the system opens, PATH_MAX without its final zero."""
+"""The longest path that the system opens: PATH_MAX without its final zero."""
 
 MAX_FOLDERS = 128
-"""Folders that an image may lie in, one inside the other."""
+"""How many folders an image's path may have."""
 
 _PLAIN_CHARACTERS = 2 * MAX_FOLDERS - 1
-"""A shorter path has neither too many bytes nor too many folders."""
+"""A path shorter than this has neither too many bytes nor too many folders."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://|(data|file|http|https|s3|gs):", re.I)
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
@@ -36,8 +36,8 @@ def image_path(folder: str, image: str) -> str | Fault:
         image: the row's `image`.
 
     Returns:
-        The posix path relative to the root, `.` and doubled slashes removed and `..`
-        kept (only the disk knows what it means behind a link), or the fault.
+        The posix path relative to the root, without `.` and doubled slashes but with
+        `..` (only the disk knows what that means after a link), or the fault.
     """
     wrong = _what_is_wrong(folder, image)
     if wrong is not None:
@@ -49,7 +49,7 @@ def image_path(folder: str, image: str) -> str | Fault:
 
 
 def _what_is_wrong(folder: str, image: str) -> tuple[str, str] | None:
-    """The reason and the end of the sentence that begins with the path."""
+    """Return the reason, and the end of a sentence that begins with the path."""
     if not image:
         return "path.invalid", "is empty; write the path of the crop"
     if len(image) > MAX_BYTES or len(image.encode()) > MAX_BYTES:
@@ -67,7 +67,7 @@ def _what_is_wrong(folder: str, image: str) -> tuple[str, str] | None:
     if "\\" in image:
         return "path.invalid", "has backslashes; write / between folders"
     if posixpath.normpath(f"{folder}/{image}").split("/", 1)[0] == "..":
-        what = "climbs out of the dataset; copy the file into it and name it from there"
+        what = "leads out of the dataset; copy the file into it and name it from there"
         return "path.escape", what
     if image.endswith(("/", "/.")):
         return "path.not_regular", "names a folder; name the image file"
@@ -75,10 +75,10 @@ def _what_is_wrong(folder: str, image: str) -> tuple[str, str] | None:
 
 
 def are_plain(images: Sequence[str]) -> bool:
-    """Say whether `image_path` would only join all of these.
+    """Say whether `image_path` would merely join each of these paths.
 
-    A few searches over all of them at once; True is certain, False may only mean that
-    somebody has to look closer.
+    Searches all of them at once. True is certain; False means that each path needs a
+    closer look.
     """
     if max(map(len, images), default=0) > _PLAIN_CHARACTERS:
         return False

@@ -1,15 +1,15 @@
-"""Looks at the annotation files again and again, cheaply and without getting stuck.
+"""Watches the annotation files for the sensor, cheaply and without getting stuck.
 
-A tick of a sensor has to answer in seconds, whatever lies in the folder. So a look runs
-in a thread of its own, which the tick waits for until a deadline: a disk that no longer
-answers holds up that thread and nothing else. A look reads at most a budget of bytes;
-the next one goes on from there, in the middle of a large file as well. And digests of
-contents are kept in memory, so that a file nobody touched costs one `lstat`.
+A tick of a sensor has to answer in seconds, whatever the folder holds. So a look runs
+in a thread of its own, and the tick waits for it until a deadline: a disk that no
+longer answers holds up that thread and nothing else. A look reads a limited number of
+bytes, and the next one continues from there, even in the middle of a large file.
+Digests of contents are kept in memory, so that an unchanged file costs one `lstat`.
 
-A kept digest is trusted as long as the file's device, inode, size, mtime and ctime are
-those it was read under. Nobody can set a file's ctime, but a clock ticks in steps: a
-file that changed within two seconds of being read is read again by the next look (the
-"racily clean" entries of git's index). Imports the standard library only.
+A kept digest is trusted while the file's device, inode, size, mtime and ctime stay the
+same. Nobody can set a file's ctime, but clocks tick in steps: a file that changed
+within two seconds of being read is read again by the next look (the "racily clean"
+entries of git's index). Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _Identity = tuple[int, int, int, int, int]
 
 
 class NotSeenError(RuntimeError):
-    """A look that has no answer yet; the message says what it is waiting for."""
+    """The look has no answer yet; the message says what it is waiting for."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Seen:
     """What one look found.
 
     Attributes:
-        fingerprint: the same as `fingerprint` takes.
+        fingerprint: the same that `fingerprint` returns.
         rows: lines that are not blank, of all files together.
     """
 
@@ -78,7 +78,7 @@ class _Reading:
     in_row: bool = False
 
     def read_on(self, stream: io.FileIO, limit: int) -> None:
-        """Read what follows, up to the file's end or `limit` bytes."""
+        """Read on, up to the file's end or `limit` bytes."""
         for chunk in self.content.read(stream, _CHUNK_BYTES, limit):
             filled = [bool(line.strip(_BLANK)) for line in chunk.split(b"\n")]
             filled[0] |= self.in_row
@@ -87,7 +87,7 @@ class _Reading:
 
 
 class Watch:
-    """One dataset root, looked at again and again."""
+    """Looks at one dataset root repeatedly."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Watch:
     ) -> None:
         """Remember where to look, and how many bytes one look may read.
 
-        Where the root is the copy of a URL, each look refreshes that first.
+        If the root is the copy of a URL, each look refreshes the copy first.
         """
         self._root = root
         self._mirror = mirror
@@ -108,10 +108,10 @@ class Watch:
         self._since = 0.0
 
     def look(self, deadline_s: float = DEADLINE_S) -> Seen:
-        """Say what lies there now.
+        """Return what is there now.
 
-        One look runs at a time: where an earlier one has not ended by its deadline,
-        this call waits for that one.
+        One look runs at a time: if an earlier one did not end by its deadline, this
+        call waits for that one.
 
         Raises:
             NotSeenError: there is no answer by the deadline, or within the budget.
@@ -173,7 +173,7 @@ class Watch:
         return Seen(fingerprint_of(contents), rows)
 
     def _known(self, base: str, file: AnnotationFile) -> _Reading | None:
-        """What an earlier look read, where it still holds."""
+        """Return what an earlier look read, if it is still valid."""
         before = self._readings.get(file.real)
         if before is None or not before.settled or not before.content.whole:
             return None
@@ -186,10 +186,10 @@ class Watch:
     def _read(
         self, base: str, file: AnnotationFile, left: int
     ) -> tuple[_Reading | None, int]:
-        """Read a file, or go on reading it, within what is left of the budget.
+        """Read a file, or continue reading it, within the rest of the budget.
 
         Returns:
-            How far it was read, None where it cannot be, and the bytes that took.
+            How far it was read (None if it cannot be read), and the bytes read now.
         """
         try:
             with open_annotation_file(base, file) as stream:
@@ -210,7 +210,7 @@ class Watch:
 
 @functools.cache
 def watch(root: Path, mirror: Mirror | None = None) -> Watch:
-    """The watch over a root: one in a process, so that digests are kept."""
+    """Return the watch over a root: one per process, so that digests are kept."""
     return Watch(root, mirror=mirror)
 
 

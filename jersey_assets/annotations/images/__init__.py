@@ -1,1 +1,1 @@
-"""What is measured of each crop, and the pictures of faulty ones."""
+"""Measures each crop (size, hashes, flatness) and draws contact sheets of faults."""

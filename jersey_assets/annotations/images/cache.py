@@ -1,9 +1,10 @@
-"""Remembers what probes found, so that validating again costs what changed.
+"""Caches image measurements, so that validating again measures only changed images.
 
-A Parquet file, safe to delete at any time; one that is torn, damaged or of another
-version is ignored. An entry counts only while the file's device, inode, size and both
-times are what they were, and is kept only where the file had then been left alone for
-two seconds: within one tick of the clock a file could change without a trace.
+The cache is a Parquet file that can be deleted at any time; one that is incomplete,
+damaged or of another version is ignored. An entry is valid while the image file's
+device, inode, size and both times are the same, and is kept only if the file had been
+left alone for two seconds: within one tick of the clock a file could change without a
+trace.
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ def load_cache(
     rules: Rules,
     values: NDArray[np.void],
 ) -> NDArray[np.bool_]:
-    """Fill in what is known of images that have not changed.
+    """Fill in the measurements of images that have not changed.
 
     Args:
         cache: the file.
         paths: real paths of the images.
-        signatures: int64 [n, 5], what `stat` says of them now.
+        signatures: int64 [n, 5], from `stat` now.
         rules: entries beyond its limits are left to be probed.
         values: array of `PROBED` [n] to fill.
 
     Returns:
-        bool [n]: which were filled.
+        bool [n]: which of them were filled.
     """
     table = _read(cache)
     if table is None or not len(table):
@@ -77,7 +78,7 @@ def store_cache(
     good: NDArray[np.bool_],
     probed_ns: int,
 ) -> None:
-    """Write what is known now; a cache that cannot be written is only logged.
+    """Write the measurements; if the cache cannot be written, that is only logged.
 
     Args:
         cache: the file, replaced whole.
@@ -106,11 +107,11 @@ def store_cache(
             )
             os.replace(fresh, cache)
     except OSError as error:
-        logging.getLogger(__name__).warning("%s: not written (%s)", cache, error)
+        logging.getLogger(__name__).warning("cannot write %s: %s", cache, error)
 
 
 def _read(cache: Path) -> pa.Table | None:
-    """Read the file; None where it is missing or not what was written."""
+    """Read the file; None if it is missing or not what was written."""
     try:
         table = pq.read_table(cache, page_checksum_verification=True)
     except (OSError, pa.ArrowException):

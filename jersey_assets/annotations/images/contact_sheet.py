@@ -1,4 +1,4 @@
-"""A picture of the crops that have faults, for those who would rather look."""
+"""Draws the contact sheets of validated and rejected annotations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FILE = "contact_sheet.png"
 _SIDE = 64
 _WIDTH_INCHES = 1.85
 _CAPTION_CHARACTERS = 30
-"""As many as fit over a crop of that width; enough for train/annotations.jsonl:1234."""
+"""What fits above a crop of that width; enough for train/annotations.jsonl:1234."""
 
 _UNSHOWABLE = (
     "image.empty",
@@ -34,7 +34,7 @@ _UNSHOWABLE = (
 
 
 def write_validated(found: Validation, root: Path, rules: Rules, folder: Path) -> None:
-    """Writes the rows that hold, and a picture of all crops with findings.
+    """Writes the valid rows, and a picture of all crops with findings.
 
     Args:
         found: the dataset, judged.
@@ -49,7 +49,7 @@ def write_validated(found: Validation, root: Path, rules: Rules, folder: Path) -
 
 
 def write_rejected(found: Validation, root: Path, rules: Rules, folder: Path) -> None:
-    """Writes the rows set aside, and a picture of their crops; as `write_validated`."""
+    """Writes the rows set aside and a picture of their crops; see `write_validated`."""
     found.write_rejected(folder)
     sheet = folder / _FILE
     write_contact_sheet(root, found.rejected, found.validated, rules, sheet)
@@ -58,16 +58,16 @@ def write_rejected(found: Validation, root: Path, rules: Rules, folder: Path) ->
 def write_contact_sheet(
     root: Path, findings: pd.DataFrame, kept: pd.DataFrame, rules: Rules, path: Path
 ) -> None:
-    """Draws crops that something was found in, with file, line, label and reason.
+    """Draws crops that have findings, with file, line, label and reason.
 
-    The first of each reason, as many of each as there is room for.
+    Draws the first crops of each reason, as many of each as fit.
 
     Args:
         root: the dataset root.
         findings: a table of rows set aside, or of warnings.
         kept: the validated table; a crop of it that has changed since is not drawn.
         rules: limits on bytes and pixels.
-        path: the PNG to write; not written where no crop of them can be shown.
+        path: the PNG to write; not written if none of the crops can be shown.
     """
     from jersey_assets.plots.grids import crop_grid
     from jersey_assets.plots.png import draw_png
@@ -92,12 +92,12 @@ def write_contact_sheet(
 
 
 def _caption(row: Any) -> str:
-    """Where the row stands, by the end of its path, and what was found in it."""
+    """Return where the row is, by the end of its path, and what was found in it."""
     where = f"{row.file}:{row.line}" if row.line else str(row.file)
     if len(where) > _CAPTION_CHARACTERS:
         where = f"…{where[1 - _CAPTION_CHARACTERS :]}"
     label = "" if pd.isna(row.label) else json.dumps(row.label, ensure_ascii=False)
-    # What the label leaves room for; the reason must stay whole.
+    # The label is cut, since the reason must stay whole.
     room = _CAPTION_CHARACTERS - len(row.reason) - 2
     label = label if len(label) <= room else f"{label[: room - 1]}…"
     return f"{where}\n{label}  {row.reason}".replace("\n  ", "\n")
@@ -106,7 +106,7 @@ def _caption(row: Any) -> str:
 def _read_crop(
     root: Path, row: Any, rules: Rules
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
-    """The crop, or None where it is the reason for setting the row aside."""
+    """Return the crop, or None if it is the reason for setting the row aside."""
     limit = rules.max_image_bytes
     try:
         if pd.isna(row.image_sha256):

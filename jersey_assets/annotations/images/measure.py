@@ -1,9 +1,9 @@
 """The image probe: opens each crop once, decodes it fully and measures it.
 
-Runs in this process for a handful of images; for many, `probing` starts it as a
-program of its own, which is why it imports no tables. Such a worker reads one JSON
-line of paths after the other and answers each with a line of JSON and the raw bytes of
-the measurements; it ends when its input does, so it cannot outlive a killed parent.
+Runs in this process for a handful of images; for many, `measure_pool` starts it as a
+program of its own, which is why it imports no tables. Such a worker reads one JSON line
+of paths after another and answers each with a line of JSON and the raw bytes of the
+measurements; it ends when its input does, so it cannot outlive a killed parent.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from jersey_assets.annotations.disk.errors import PathError
 from jersey_assets.crops.decode import ImageError, decode_crop
 
 _FLAT_RANGE = 12
-"""A crop whose every channel spans no more than this shows nothing."""
+"""A crop is flat if none of its channels spans more than this."""
 
 _DULL = 2.0
-"""Standard deviation of a grey 8 x 9 thumbnail under which its dHash is mere noise."""
+"""Standard deviation of a grey 8 x 9 thumbnail below which its dHash is noise."""
 
 _THUMB = (16, 18)
 """Rows and columns of the thumbnail, twice those of the dHash."""
@@ -37,7 +37,7 @@ _THUMB = (16, 18)
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 SIGNATURE = ("device", "inode", "bytes", "mtime_ns", "ctime_ns")
-"""What `stat` says of a file; any change of content changes it, save in one tick."""
+"""A file's `stat`; changes with the content, except within one tick of the clock."""
 
 PROBED = np.dtype(
     [
@@ -52,18 +52,18 @@ PROBED = np.dtype(
         ("flat", "?"),
     ]
 )
-"""What is known of a crop: its file's signature, its size in pixels after the EXIF
+"""What is measured of a crop: its file's signature, its size in pixels after the EXIF
 orientation, the sha256 of the file and of size and RGB pixels, the 64-bit difference
-hash, the grey 16 x 18 thumbnail that it comes from, whether that hash means little
-(`dull`) and whether nothing can be seen (`flat`)."""
+hash, the grey 16 x 18 thumbnail that it is made from, whether the hash means little
+(`dull`) and whether the crop shows nothing (`flat`)."""
 
 
 READY = b"ready\n"
-"""What a worker says once it can answer."""
+"""What a worker sends once it is ready."""
 
 
 class Limits(NamedTuple):
-    """How large an image may be: bytes of its file, and pixels, width times height."""
+    """How large an image may be: bytes of its file, and pixels (width times height)."""
 
     image_bytes: int
     pixels: int
@@ -71,10 +71,10 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class Probed:
-    """Measurements of images, in the order asked.
+    """Measurements of images, in the order of their paths.
 
     Attributes:
-        values: array of dtype `PROBED`; zeros where an image has a fault.
+        values: array of dtype `PROBED`; zeros for an image with a fault.
         faults: reason and message by position.
     """
 
@@ -87,7 +87,7 @@ def probe_images(root: str, paths: Sequence[str], limits: Limits) -> Probed:
 
     Args:
         root: the dataset's real root.
-        paths: real posix paths relative to it; neighbours best share a folder.
+        paths: real posix paths relative to it; fastest if grouped by folder.
         limits: how large an image may be.
     """
     values = np.zeros(len(paths), PROBED)
@@ -140,7 +140,7 @@ def _measure(files: ConfinedFiles, path: str, limits: Limits) -> _Measured:
 
 def _is_flat(image: Image.Image, thumb: bytes) -> bool:
     """Say whether every channel is even."""
-    # Averages span no more than what they are averages of; a few settle most crops.
+    # Averages span no more than the values they are taken of; most crops end here.
     some = thumb[:: 3 * 48]
     if max(some) - min(some) > _FLAT_RANGE:
         return False
@@ -176,7 +176,7 @@ def settings_line(root: str, limits: Limits) -> bytes:
 
 
 def _serve() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     root, *limits = json.loads(questions.readline())
     answers.write(READY)

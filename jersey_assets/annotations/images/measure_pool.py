@@ -1,8 +1,8 @@
-"""Probes many images: from the cache, in this process, or in worker processes.
+"""Measures many images: from the cache, in this process, or in worker processes.
 
 Decoding holds Python's lock, so threads would not help. Workers are plain programs on
-pipes rather than a pool: they import nothing of the parent, end with it whatever kills
-it, and a decoder that crashes on one hostile image costs that image and no more.
+pipes rather than a pool: they import nothing of the parent, end with it however it
+ends, and a decoder that crashes on one hostile image costs only that image.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from jersey_assets.annotations.rules import Rules
 from jersey_assets.machine import usable_cpus
 
 _FEW = 1000
-"""Up to so many images, starting workers takes longer than the work."""
+"""For up to this many images, starting workers takes longer than the work."""
 
 _CHUNK = 128
 
@@ -54,15 +54,15 @@ def probe_all(
     progress: Progress,
     cache: Path | None = None,
 ) -> Probed:
-    """Measure images, those that the cache knows without opening them.
+    """Measure images; those in the cache are not opened.
 
     Args:
         root: the dataset's real root.
         paths: real posix paths relative to it.
-        signatures: int64 [n, 5], what `stat` says of them now.
+        signatures: int64 [n, 5], from `stat` now.
         rules: limits on bytes and pixels.
-        progress: told how far the work is.
-        cache: a file that remembers measurements; made where it is missing.
+        progress: reports how far the work is.
+        cache: a file that keeps measurements; created if it is missing.
     """
     started = time.time_ns()
     values = np.zeros(len(paths), PROBED)
@@ -143,7 +143,7 @@ class _Here:
 
 
 class _Worker:
-    """Probes in a process of its own, started anew where it dies."""
+    """Probes in a process of its own, which is restarted if it dies."""
 
     def __init__(self, root: str, limits: Limits) -> None:
         self._settings = settings_line(root, limits)
@@ -161,14 +161,14 @@ class _Worker:
         self._stop()
 
     def probe(self, paths: Sequence[str]) -> Probed:
-        """Probe images; one that kills the worker is found by halving."""
+        """Probe images; an image that kills the worker is found by halving."""
         try:
             return self._ask(paths)
         except (_WorkerDiedError, OSError):
             self._stop()
             self._process = self._start()
         if len(paths) == 1:
-            why = "image.decode", "the decoder crashed on it; export the image again"
+            why = "image.decode", "the image crashed the decoder; export it again"
             return Probed(np.zeros(1, PROBED), {0: why})
         half = len(paths) // 2
         left, right = self.probe(paths[:half]), self.probe(paths[half:])
@@ -178,7 +178,7 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            # -P: a folder that the command was called from is not on the path.
+            # -P keeps the current folder off the import path.
             [sys.executable, "-P", "-m", "jersey_assets.annotations.images.measure"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -192,8 +192,8 @@ class _Worker:
         if process.stdout.readline() != READY:
             process.kill()
             raise AnnotationError(
-                "the process that decodes images does not start "
-                f"(exit status {process.wait()}); its own message stands above"
+                "the process that decodes images did not start "
+                f"(exit status {process.wait()}); see its own message above"
             )
         return process
 

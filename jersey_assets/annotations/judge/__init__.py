@@ -1,1 +1,1 @@
-"""What becomes of each row, judged beside all others."""
+"""Judges rows against each other: conflicts, leaks, duplicates, rare labels."""

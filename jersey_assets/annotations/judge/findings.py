@@ -1,7 +1,7 @@
-"""Findings: every fault and warning, collected in bounded memory.
+"""Collects all findings (faults and warnings) in bounded memory.
 
-Kept as Arrow batches of what each finding says; file, line, split, image and label are
-joined from the rows once, at the end.
+Findings are kept as Arrow batches; file, line, split, image and label are joined from
+the rows once, at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jersey_assets.annotations.disk.listing import AnnotationFile
 from jersey_assets.annotations.lines.jsonl import Fault
 
 RESOLVED = "resolved by prefer_number"
-"""Begins the message of a conflict that the policy has settled."""
+"""The message of a conflict that the policy has resolved begins with this."""
 
 _BATCH = 20_000
 _TEXT = pa.large_string()
@@ -57,7 +57,7 @@ class Findings:
         self._add((-1, file.path, file.split, None, None, reason, message))
 
     def add_dataset(self, split: str, reason: str, message: str) -> None:
-        """Add a finding about a split as a whole; its folder stands for the file."""
+        """Add a finding about a whole split; its folder takes the file's place."""
         self._add((-1, split, split, None, None, reason, message))
 
     def table(self) -> pa.Table:

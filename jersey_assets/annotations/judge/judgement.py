@@ -1,7 +1,7 @@
-"""Judgements over all rows together: conflicts, leaks, duplicates, unknown labels.
+"""The rules that compare rows: conflicts, leaks, duplicates, unknown and rare labels.
 
-Each function looks at the rows that still stand in the ledger, sets aside or warns
-about some, and says in each finding which other row it is about.
+Each function looks at the rows that the ledger still keeps, sets some aside or warns
+about them, and names the other row in each finding.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from jersey_assets.text import count, shorten
 
 _LEADING_ZERO = re.compile("0+[1-9][0-9]*")
 _NAMED = 3
-"""Rows that a finding names of those which contradict it."""
+"""The most contradicting rows that a finding names."""
 
 _NEAREST = 32
-"""Near copies of one valid or test crop that are looked at, nearest hash first."""
+"""How many near copies of a valid or test crop are compared, nearest hash first."""
 
 _MIN_CORRELATION = 0.92
-"""Grey thumbnails of copies correlate at least so much."""
+"""Grey thumbnails of copies have at least this correlation."""
 
 
 def set_conflicts_aside(ledger: Ledger, rules: Rules) -> None:
-    """Set aside the rows of each image that carries two labels.
+    """Set aside the rows of each image that has two labels.
 
-    An image is a file, in whatever splits, or the same pixels in one split; pixels
-    that cross splits are a leak.
+    An image is a file, in any split, or the same pixels within one split; the same
+    pixels in two splits are a leak.
     """
     labelled = np.flatnonzero((ledger.label >= 0) & (ledger.crop >= 0))
     _set_conflicts_aside(ledger, rules, labelled, ledger.crop[labelled])
@@ -50,7 +50,7 @@ def set_conflicts_aside(ledger: Ledger, rules: Rules) -> None:
 def _set_conflicts_aside(
     ledger: Ledger, rules: Rules, rows: NDArray[np.int64], key: NDArray[Any]
 ) -> None:
-    """Set rows aside whose key, in the same order, comes with two labels."""
+    """Set aside rows whose key occurs with two labels; keys are in row order."""
     shared = _are_shared(key)
     rows, key = rows[shared], key[shared]
     _, key = np.unique(key, return_inverse=True)
@@ -86,7 +86,7 @@ def _set_conflict_aside(ledger: Ledger, rules: Rules, group: list[int]) -> None:
         message = (
             f"the image is labelled {ledger.label_of(row)} here and "
             f"{', '.join(others[:_NAMED])}{f' and {more} more' if more else ''}; "
-            "keep the row that is right"
+            "keep only the correct row"
         )
         ledger.set_aside(
             row, Fault("label.conflict", message, "suffix", ledger.label_of(row))
@@ -106,7 +106,7 @@ def _resolved(ledger: Ledger, kept: int) -> Fault:
 def set_exact_leaks_aside(ledger: Ledger) -> None:
     """Keep identical pixels in one split only: test before valid before train.
 
-    Flat crops are compared by file, not by pixels: two black frames are no leak.
+    Flat crops are compared by file, not by pixels: two black frames are not a leak.
     """
     key = ledger.picture
     rows = np.flatnonzero(~ledger.aside)
@@ -124,7 +124,7 @@ def set_exact_leaks_aside(ledger: Ledger) -> None:
             row,
             Fault(
                 "leak.exact",
-                f"the same pixels stand in {SPLITS[ledger.split[other]]} at "
+                f"the same pixels are in {SPLITS[ledger.split[other]]} at "
                 f"{ledger.place(other)} ({ledger.path_of(other)}){label}; remove one",
                 "image",
                 ledger.path_of(row),
@@ -133,7 +133,7 @@ def set_exact_leaks_aside(ledger: Ledger) -> None:
 
 
 def merge_duplicates(ledger: Ledger) -> None:
-    """Merge rows that say the same of the same image into the first of them."""
+    """Merge rows with the same image and label into the first of them."""
     rows = np.flatnonzero(~ledger.aside)
     rows = rows[_are_shared(ledger.crop[rows])]
     key = ledger.crop[rows].astype(np.int64) * len(SPLITS) + ledger.split[rows]
@@ -143,7 +143,7 @@ def merge_duplicates(ledger: Ledger) -> None:
         if row != kept:
             ledger.merged[row] = True
             message = (
-                f"the same image and label stand at {ledger.place(kept)}; remove one"
+                f"the same image and label are at {ledger.place(kept)}; remove one"
             )
             ledger.warn(row, Fault("label.duplicate", message, "image"))
 
@@ -157,7 +157,7 @@ def set_unknown_labels_aside(ledger: Ledger) -> None:
         return
     for row in np.flatnonzero(kept & ~known[ledger.label]).tolist():
         label = ledger.label_of(row)
-        message = f"train has no row labelled {label}; add some to it or remove this"
+        message = f"train has no row labelled {label}; add some or remove this row"
         ledger.set_aside(row, Fault("label.unknown", message, "suffix", label))
 
 
@@ -174,7 +174,7 @@ def warn_of_rare_labels(ledger: Ledger, rules: Rules) -> None:
 
 
 def warn_of_leading_zeros(ledger: Ledger) -> None:
-    """Warn of numbers such as 07; 0 and 00 are numbers of their own."""
+    """Warn of numbers such as 07; 0 and 00 are distinct numbers."""
     odd = np.array([bool(_LEADING_ZERO.fullmatch(label)) for label in ledger.labels])
     if not odd.any():
         return
@@ -188,12 +188,12 @@ def warn_of_flat_crops(ledger: Ledger) -> None:
     """Warn of crops in which there is nothing to see."""
     rows = np.flatnonzero(ledger.kept)
     for row in rows[ledger.probed["flat"][ledger.crop[rows]]].tolist():
-        message = "the crop shows one even colour; is it the right file?"
+        message = "the crop is one even colour; is it the right file?"
         ledger.warn(row, Fault("image.flat", message, "image", ledger.path_of(row)))
 
 
 def warn_of_near_leaks(ledger: Ledger, progress: Progress) -> None:
-    """Warn of rows whose picture almost stands in a later split."""
+    """Warn of rows whose picture is almost the same as one in a later split."""
     for split in range(len(SPLITS) - 1):
         left = _comparable(ledger, ledger.split == split)
         right = _comparable(ledger, ledger.split > split)
@@ -202,7 +202,7 @@ def warn_of_near_leaks(ledger: Ledger, progress: Progress) -> None:
         progress.say(f"looking for copies of {SPLITS[split]} crops in other splits")
         for row, other, correlation in _similar_rows(ledger, left, right):
             message = (
-                f"almost the same picture stands in {SPLITS[ledger.split[other]]} at "
+                f"almost the same picture is in {SPLITS[ledger.split[other]]} at "
                 f"{ledger.place(other)} ({ledger.path_of(other)}, correlation "
                 f"{correlation:.2f}); are both from one moment of one game?"
             )
@@ -210,7 +210,7 @@ def warn_of_near_leaks(ledger: Ledger, progress: Progress) -> None:
 
 
 def _comparable(ledger: Ledger, which: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return kept rows whose difference hash says something."""
+    """Return kept rows whose difference hash is meaningful."""
     sharp = np.append(~ledger.probed["dull"], False)
     return np.flatnonzero(ledger.kept & which & sharp[ledger.crop])
 
@@ -220,8 +220,8 @@ def _similar_rows(
 ) -> Iterator[tuple[int, int, float]]:
     """Yield each left row once, with the right row that it resembles most.
 
-    Hashes find the candidates, thumbnails decide: both are known from the probe, so
-    that nothing is decoded again.
+    Hashes find the candidates and thumbnails decide; both come from the probe, so
+    nothing is decoded again.
     """
     hashes = ledger.probed["dhash"][ledger.crop]
     pairs = near_copies.nearest_pairs(hashes[right], hashes[left], _NEAREST)
@@ -254,7 +254,7 @@ def _standardized(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def note_missing_splits(ledger: Ledger, top: set[str]) -> None:
-    """Record that a split which training needs has no row left.
+    """Record each split that training needs and that has no row left.
 
     Args:
         ledger: the rows.
@@ -273,7 +273,7 @@ def note_missing_splits(ledger: Ledger, top: set[str]) -> None:
             what = count(number, "row is set aside", "rows are all set aside")
             what += "; correct what the findings say"
         elif folder := next((name for name in names[split] if name in top), None):
-            what = f"{folder}/ holds no JSONL row; add annotations"
+            what = f"{folder}/ has no JSONL rows; add annotations"
         else:
             seen = shorten(", ".join(sorted(top))) or "nothing"
             what = f"there is no folder {split}/ (the root holds {seen}); add it"
@@ -281,7 +281,7 @@ def note_missing_splits(ledger: Ledger, top: set[str]) -> None:
 
 
 def note_single_class(ledger: Ledger) -> None:
-    """Record that train has one label only, so that there is nothing to tell apart."""
+    """Record that train has only one label, so that there is nothing to learn."""
     labels = np.unique(ledger.label[ledger.kept & (ledger.split == 0)])
     if len(labels) == 1:
         label = shorten(ledger.labels[labels[0]])
@@ -293,7 +293,7 @@ def note_single_class(ledger: Ledger) -> None:
 
 
 def _are_shared(key: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say of each row whether another one has its key, a small number, too."""
+    """Say for each row whether another one has the same key (a small number)."""
     shared: NDArray[np.bool_] = np.bincount(key)[key] > 1
     return shared
 

@@ -1,8 +1,7 @@
-"""The ledger: what became of every row that was read.
+"""The ledger: records for every row read whether it is kept, set aside or merged.
 
-Each row is kept, set aside or merged into an equal one, and exactly one of these; the
-judgements below the reader only ever move rows from kept to one of the other two, and
-`close` proves that none was lost.
+Each row is exactly one of these three; the judgements only ever move rows from kept to
+one of the other two, and `close` proves that none was lost.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ class Ledger:
     Attributes:
         reading: what was read.
         split: int8 [rows], position in `SPLITS`.
-        label: int32 [rows], position in `labels`; -1 where faulty.
+        label: int32 [rows], position in `labels`; -1 if faulty.
         labels: the distinct labels.
-        image: int32 [rows], position in `images`; -1 where faulty.
+        image: int32 [rows], position in `images`; -1 if faulty.
         images: the distinct image paths as rows name them, relative to the root.
-        crop: int32 [rows], position in `paths`; -1 where there is no such file.
+        crop: int32 [rows], position in `paths`; -1 if there is no such file.
         paths: the real image files behind them; the same as `images` until looked up.
         probed: array of `PROBED` for each image file; empty before the probe.
         picture: int64 [files], a number that files of the same pixels share; each
-            file's own before the probe, and where it shows nothing.
+            file has its own before the probe, and if it shows nothing.
         aside: bool [rows], set aside.
         merged: bool [rows], equal to an earlier row.
         resolved: rows set aside because the conflict policy prefers another.
@@ -60,7 +59,7 @@ class Ledger:
 
     @property
     def kept(self) -> NDArray[np.bool_]:
-        """Rows that hold."""
+        """Say which rows are kept."""
         return ~(self.aside | self.merged)
 
     def set_aside(self, row: int, fault: Fault) -> None:
@@ -82,14 +81,14 @@ class Ledger:
         return f'"{shorten(self.labels[int(self.label[row])])}"'
 
     def path_of(self, row: int) -> str:
-        """Return the real path of a row's image, cut where it is long."""
+        """Return the real path of a row's image, shortened if it is long."""
         return shorten_path(str(self.paths[int(self.crop[row])]))
 
     def close(self) -> None:
         """Prove that every row read is in exactly one place, and why.
 
         Raises:
-            RuntimeError: a row was lost or counted twice, a defect of this room.
+            RuntimeError: a row was lost or counted twice, which is a bug.
         """
         rows = len(self.aside)
         together = sum(map(np.count_nonzero, (self.kept, self.aside, self.merged)))
@@ -97,7 +96,8 @@ class Ledger:
         blamed = self.reading.findings.rows_with(errors)
         if together != rows or not np.array_equal(blamed, np.flatnonzero(self.aside)):
             raise RuntimeError(
-                f"{rows} rows were read but {together} accounted for; please report it"
+                f"{rows} rows were read, but {together} are accounted for; this is a "
+                "bug, please report it"
             )
 
 

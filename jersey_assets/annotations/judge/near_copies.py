@@ -1,4 +1,4 @@
-"""Near copies by their difference hashes, without comparing all pairs.
+"""Finds near copies by their difference hashes, without comparing all pairs.
 
 Copies that were encoded again, resized or slightly cropped have 64-bit difference
 hashes within `RADIUS` bits of each other. Two such hashes agree in one of four 16-bit
@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 RADIUS = 10
-"""Copies stay within; pictures that are not copies were 13 bits away and more."""
+"""Copies differ by at most this; other pictures differed by 13 bits or more."""
 
 _QUERIES = 2048
 _CANDIDATES = 1_000_000
 _CROWD = 20_000
-"""Candidates of one hash in one band that are looked at, those of the same band first:
-where so many pictures look alike, some of their neighbours are named and not all."""
+"""How many candidates per hash and band are compared, those of the same band first:
+if more pictures look alike, some of their neighbours are named, not all."""
 
 _BANDS = range(4)
 _FLIPS = np.array(
@@ -63,7 +63,7 @@ def nearest_pairs(
                 other = order[place[near]]
                 more = np.column_stack((query[near], distance[near], other))
                 best = _nearest(np.concatenate((best, more)), count)
-                # Whoever has enough neighbours looks for nearer ones only.
+                # A hash with enough neighbours looks only for nearer ones.
                 last, first = best[count - 1 :], best[: max(0, len(best) - count + 1)]
                 full = last[last[:, 0] == first[:, 0]]
                 limit[full[:, 0]] = full[:, 1] - 1
@@ -89,7 +89,7 @@ def _table(
 def _candidates(
     keys: NDArray[np.uint16], starts: NDArray[np.int32]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield (query, place in the table) for all variants, about so many at a time."""
+    """Yield (query, place in the table) for all variants, in chunks of bounded size."""
     variants = keys[:, None] ^ _FLIPS[None, :]
     first, size = starts[variants], np.diff(starts)[variants]
     query, variant = np.nonzero(size)

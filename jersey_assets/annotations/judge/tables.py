@@ -1,7 +1,7 @@
-"""The ledger spelled out as tables: rows that hold, and everything that was found.
+"""Turns the ledger into tables: the validated rows, and all findings.
 
-Columns are made whole in Arrow and handed to pandas without a copy; no row is ever an
-object of its own.
+Columns are built in Arrow and passed to pandas without a copy; no row is ever an object
+of its own.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from jersey_assets.annotations.schema import FINDING_COLUMNS
 
 
 def validated_table(ledger: Ledger) -> pd.DataFrame:
-    """Return the rows that hold, with what is known of their images."""
+    """Return the kept rows, with the measurements of their images."""
     kept = np.flatnonzero(ledger.kept)
     return _frame(row_columns(ledger, kept) | _image_columns(ledger, kept))
 
 
 def row_columns(ledger: Ledger, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """Return what the annotations say: split, image, label, file, line and so on."""
+    """Return what the annotations say: split, image, label, file, line, …."""
     table = ledger.reading.table
     if len(rows) < len(table):
         table = table.take(rows)
@@ -57,7 +57,7 @@ def _image_columns(ledger: Ledger, rows: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def findings_table(ledger: Ledger) -> pd.DataFrame:
-    """Join what each finding says with the row that it is about."""
+    """Join each finding with the row that it is about."""
     found = ledger.reading.findings.table()
     rows = found["row"].to_numpy()
     about = pa.array(rows, mask=rows < 0)
@@ -97,7 +97,7 @@ def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _named(codes: NDArray[Any], names: pa.Array | Sequence[str]) -> pa.Array:
-    """Spell out a column of positions in a list of names; -1 becomes null."""
+    """Replace positions in a list of names by the names; -1 becomes null."""
     return pa.array(names, TEXT).take(pa.array(codes, mask=codes < 0))
 
 

@@ -1,1 +1,1 @@
-"""Lines of JSONL, read strictly into rows."""
+"""Reads annotation files: JSONL lines, parsed strictly into rows."""

@@ -1,10 +1,10 @@
-"""Blocks of lines, decoded fast: thousands of rows at once, or not at all.
+"""The fast reader: decodes blocks of thousands of valid lines at once.
 
 msgspec decodes each line into a typed row; what it does not check itself (repeated
-keys, the depth of nesting, UTF-8 in metadata, paths, labels) is checked for the block
-as a whole with a few searches over its text. A block passes only where every line is
-one that `jsonl.parse_line` and `paths.image_path` accept with the same values; anything
-else is left to them.
+keys, the depth of nesting, UTF-8 in metadata, paths, labels) is checked for the whole
+block with a few searches over its text. A block passes only if `jsonl.parse_line` and
+`paths.image_path` would accept every line with the same values; all other blocks are
+left to them.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Block:
     Attributes:
         image: relative to the root.
         label: as written.
-        prefix: null where absent.
-        metadata: JSON text, null where absent.
+        prefix: null if absent.
+        metadata: JSON text, null if absent.
     """
 
     image: pa.Array
@@ -66,7 +66,7 @@ class BlockDecoder:
         self._labels: set[str] = set()
 
     def decode(self, lines: Sequence[bytes], folder: str) -> Block | None:
-        """Decode lines, or return None where one of them may not hold.
+        """Decode lines, or return None if one of them may be invalid.
 
         Args:
             lines: none of them blank.
@@ -88,8 +88,8 @@ class BlockDecoder:
             colons = _metadata_colons(metadata, self._rules.max_depth)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        # Every key brings a colon, so a repeated one, which msgspec overwrites in
-        # silence, leaves more colons in the text than the rows account for.
+        # Every key has a colon, so a repeated key, which msgspec silently overwrites,
+        # leaves more colons in the text than the rows account for.
         prefixes = [row.prefix for row in rows]
         given = [prefix for prefix in prefixes if prefix is not None]
         colons += 2 * len(lines) + len(given) + "".join(given).count(":")
@@ -119,8 +119,8 @@ class BlockDecoder:
 def _is_one_object_per_line(text: bytes) -> bool:
     """Say whether rows may be decoded from the whole text at once.
 
-    Between two braces JSON allows no line feed alone, neither in an object, an array
-    nor a string, so each such place ends a value: as many values as lines.
+    JSON allows `}`, a line feed and `{` in a row neither in an object, an array nor a
+    string, so each such place ends a value: there are as many values as lines.
     """
     values = np.frombuffer(b"}\n" + text + b"\n{", np.uint8)
     ends = np.flatnonzero(values == ord("\n"))
@@ -129,7 +129,7 @@ def _is_one_object_per_line(text: bytes) -> bool:
 
 
 def _count(text: bytes, character: str) -> int:
-    """Count a byte; where it is frequent, several times as fast as `bytes.count`."""
+    """Count a byte; for a frequent one, several times as fast as `bytes.count`."""
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord(character)))
 
 
@@ -141,10 +141,11 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _metadata_colons(metadata: Sequence[msgspec.Raw], max_depth: int) -> int:
-    """Count the colons that metadata brings to its lines, its own keys included.
+    """Count the colons that metadata adds to its lines, its own keys included.
 
     Raises:
-        msgspec.MsgspecError: one is no object, repeats a key or may nest too deeply.
+        msgspec.MsgspecError: one is not an object, repeats a key or may be nested too
+            deeply.
     """
     given = [raw for raw in metadata if raw is not _ABSENT]
     if not given:
@@ -161,7 +162,7 @@ def _metadata_colons(metadata: Sequence[msgspec.Raw], max_depth: int) -> int:
     if colons != keys and colons != sum(map(_colons, values)):
         raise msgspec.MsgspecError("an object may repeat a key")
     if deepest >= max_depth:
-        raise msgspec.MsgspecError("an object may nest too deeply")
+        raise msgspec.MsgspecError("an object may be nested too deeply")
     return colons + len(given)
 
 
@@ -181,7 +182,7 @@ def _colons(value: Any) -> int:
 
 
 def _text_or_null(values: list[bytes]) -> pa.Array:
-    """Make a column of UTF-8 texts, null where empty."""
+    """Make a column of UTF-8 texts; empty ones become null."""
     if not all(values):
         return pa.array([value or None for value in values], TEXT)
     offsets = np.zeros(len(values) + 1, np.int64)

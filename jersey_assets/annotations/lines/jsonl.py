@@ -1,9 +1,9 @@
-"""One line of JSONL, read strictly: an annotation, or every fault that it has.
+"""The line format: parses one JSONL line strictly and reports all of its faults.
 
-RFC 8259 and UTF-8, nothing more: what Python's parser lets through (NaN, repeated
-keys, lone surrogates, deep nesting) is refused with a code of its own. This is the
-reference that the fast block reader of `rows` must agree with, and its way out for
-each line that is not plainly right.
+Accepts RFC 8259 and UTF-8, nothing more: what Python's parser lets through (NaN,
+repeated keys, lone surrogates, deep nesting) is refused with a code of its own. This is
+the reference that the fast reader in `blocks` must agree with, and it reads each line
+that the fast reader refuses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jersey_assets.annotations.rules import Rules
 from jersey_assets.text import SHOWN_CHARACTERS, shorten
 
 BLANK = b" \t\r"
-"""A line of these alone is blank and no row; JSON knows no other white space."""
+"""A line of only these is blank and not a row; JSON has no other white space."""
 
 _BOM = b"\xef\xbb\xbf"
 _MERGE_MARKERS = (b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")
@@ -43,7 +43,7 @@ class Fault:
     Attributes:
         reason: reason code.
         message: what is wrong and what to do.
-        field: the key it is about, where there is one.
+        field: the key it is about, if any.
         value: the offending value, cut to a readable length.
     """
 
@@ -55,14 +55,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Line:
-    """A row's fields as they stand in the file; None where missing or faulty.
+    """A row's fields as they are in the file; None if missing or faulty.
 
     Attributes:
         image: the path as written, not yet judged.
-        label: the suffix, held by the label pattern.
-        prefix: the prompt, where given.
+        label: the suffix, which matches the label pattern.
+        prefix: the prompt, if given.
         metadata: the object's JSON text, as written.
-        faults: everything wrong with the line.
+        faults: everything that is wrong with the line.
     """
 
     image: str | None = None
@@ -107,7 +107,7 @@ def parse_line(line: bytes, rules: Rules) -> Line:
 
 
 def label_fault(label: str, pattern: re.Pattern[str]) -> Fault | None:
-    """Say why a string is no label, or None where it is one."""
+    """Say why a string is not a label, or None if it is one."""
     if pattern.fullmatch(label):
         return None
     shown = shorten(json.dumps(label, ensure_ascii=False))
@@ -118,7 +118,7 @@ def label_fault(label: str, pattern: re.Pattern[str]) -> Fault | None:
     else:
         reason, what = (
             "label.charset",
-            'is no label; write ASCII digits, or "" for no readable number',
+            'is not a label; write ASCII digits, or "" for no readable number',
         )
     expected = f"(labels match {pattern.pattern})"
     return Fault(reason, f'"suffix" {shown} {what} {expected}', "suffix", shown)
@@ -150,7 +150,7 @@ def _decode(line: bytes, rules: Rules) -> str:
 
 
 def too_long(length: int, start: bytes, rules: Rules) -> Fault:
-    """Report a line that is not parsed at all."""
+    """Report a line that is too long to be parsed."""
     return Fault(
         "json.line_too_long",
         f"the line has {length:,} bytes, more than {rules.max_line_bytes:,}; "
@@ -160,7 +160,7 @@ def too_long(length: int, start: bytes, rules: Rules) -> Fault:
 
 
 def _parse(text: str, line: bytes, rules: Rules) -> Any:
-    """Parse strictly; every way to fail becomes one fault."""
+    """Parse strictly; each kind of failure becomes one fault."""
     if nesting(text) > rules.max_depth:
         raise _RefusedError(
             Fault(
@@ -185,7 +185,7 @@ def _parse(text: str, line: bytes, rules: Rules) -> Any:
 
 
 def nesting(text: str) -> int:
-    """Count how deep brackets nest outside strings, however broken the rest is."""
+    """Count how deep brackets are nested outside strings, even in broken JSON."""
     if text.count("[") + text.count("{") <= 2:
         return 2
     depth = deepest = 0
@@ -200,19 +200,21 @@ def _syntax_fault(error: json.JSONDecodeError, text: str, line: bytes) -> Fault:
         what = "a merge conflict was left in the file; resolve it"
     elif error.msg.startswith("Extra data"):
         what = (
-            f"more follows after the JSON value at character {error.pos + 1}; "
-            "write one object on a line"
+            f"there is more after the JSON value, at character {error.pos + 1}; "
+            "write one object per line"
         )
     elif error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
         what = "the line is cut off; write the rest of the object"
     else:
-        what = f"no JSON at character {error.pos + 1} ({error.msg}); correct the line"
+        what = (
+            f"invalid JSON at character {error.pos + 1} ({error.msg}); correct the line"
+        )
     return Fault("json.syntax", what, value=shorten(text[max(0, error.pos - 40) :]))
 
 
 def _refuse_constant(name: str) -> Any:
     raise _RefusedError(
-        Fault("json.nonfinite", f"{name} is no JSON; leave the key out", value=name)
+        Fault("json.nonfinite", f"{name} is not JSON; leave the key out", value=name)
     )
 
 
@@ -222,7 +224,7 @@ def _finite(text: str) -> float:
         raise _RefusedError(
             Fault(
                 "json.nonfinite",
-                f"{shorten(text)} is beyond every float; write a smaller number",
+                f"{shorten(text)} is too large for a float; write a smaller number",
                 value=shorten(text),
             )
         )
@@ -230,7 +232,7 @@ def _finite(text: str) -> float:
 
 
 def _integer(text: str) -> int | float:
-    """Keep integers exact; only absurd ones (past Python's own limit) lose digits."""
+    """Keep integers exact; only huge ones (past Python's own limit) lose digits."""
     return int(text) if len(text) <= 4000 else math.nan
 
 
@@ -244,7 +246,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     raise _RefusedError(
         Fault(
             "json.duplicate_key",
-            f"the key {shown} stands twice in one object; keep one",
+            f"the key {shown} occurs twice in one object; keep one",
             shorten(twice),
             shorten(json.dumps([v for k, v in pairs if k == twice], default=str)),
         )
@@ -258,7 +260,7 @@ def _refuse_lone_surrogates(row: Any, text: str) -> None:
         raise _RefusedError(
             Fault(
                 "json.encoding",
-                r"a \u escape is half of a character (a lone surrogate); write the "
+                r"a \u escape is half a character (a lone surrogate); write the "
                 "character itself",
                 value=shorten(text),
             )
@@ -266,7 +268,7 @@ def _refuse_lone_surrogates(row: Any, text: str) -> None:
 
 
 def _check_fields(row: dict[str, Any], line: bytes, pattern: re.Pattern[str]) -> Line:
-    """Check presence and types first, the label's rule after."""
+    """Check presence and types first, then the label's rule."""
     faults = [
         Fault(
             "row.missing_field",
@@ -305,7 +307,7 @@ def _wrong_type(field: str, value: Any, line: bytes) -> Fault:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         advice = f'write it as a string: "{shown}"'
     elif field == "suffix" and value is None:
-        advice = 'write "" where no number can be read'
+        advice = 'write "" if no number can be read'
     else:
         advice = "write a string"
     return Fault(
@@ -317,7 +319,7 @@ def _wrong_type(field: str, value: Any, line: bytes) -> Fault:
 
 
 def _raw(line: bytes, field: str) -> str:
-    """Cut a field's own text out of a line that is known to be right JSON."""
+    """Cut a field's own text out of a line that is known to be valid JSON."""
     return bytes(_RAW_FIELDS.decode(line)[field]).decode().strip()
 
 

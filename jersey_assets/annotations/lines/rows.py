@@ -1,8 +1,8 @@
-"""All rows of a dataset, read once: columns of what they say, faults of what they lack.
+"""Reads all rows of a dataset into columns, with the faults of bad lines and files.
 
 Lines are decoded in blocks. A block with anything unusual in it is halved until the
-unusual lines stand alone, and those are read strictly, so which way a line went cannot
-be told from the result. Memory holds one chunk of a file and the finished columns.
+unusual lines are isolated, and these are parsed strictly; the result does not depend on
+which way a line was read. Memory holds one chunk of a file and the finished columns.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ SCHEMA = pa.schema(
 
 @dataclass
 class Reading:
-    """Everything read from a dataset's JSONL files.
+    """Everything that was read from a dataset's JSONL files.
 
     Attributes:
         files: the annotation files, in order; `table.file` counts into them.
         table: one row per line that is not blank: file int32, line int64 (from 1),
-            image (relative to the root), label, prefix, metadata (JSON text), null
-            where absent or faulty.
+            image (relative to the root), label, prefix, metadata (JSON text); null if
+            absent or faulty.
         findings: faults of rows and files.
-        fingerprint: of the bytes that were read, as `fingerprint` takes it.
+        fingerprint: of the bytes that were read, as `fingerprint` computes it.
     """
 
     files: list[AnnotationFile]
@@ -113,7 +113,7 @@ class _Reader:
         self._folder = ""
 
     def read_file(self, number: int, file: AnnotationFile) -> Content | None:
-        """Read one file's rows; returns its content, None where it cannot be read."""
+        """Read one file's rows; returns its content, None if it cannot be read."""
         self._file = number
         self._folder = posixpath.dirname(file.path)
         content = Content()
@@ -121,7 +121,7 @@ class _Reader:
             with open_annotation_file(self._root, file) as stream:
                 self._read_content(file, content.read(stream, CHUNK_BYTES))
                 for _ in content.read(stream, CHUNK_BYTES):
-                    pass  # what follows after a fault, for the fingerprint
+                    pass  # read on after a fault, for the fingerprint
         except (PathError, OSError) as error:
             self.findings.add_file(file, file.reason or "file.unreadable", str(error))
             return None
@@ -136,7 +136,7 @@ class _Reader:
             self.findings.add_file(file, "file.encoding", str(error))
 
     def _told(self, file: AnnotationFile, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass chunks on, saying how far the work is also where no line ends."""
+        """Pass chunks on and report progress, even while no line ends."""
         for read, chunk in enumerate(chunks):
             self._progress.say(
                 f"reading {shorten_path(file.path)}: {read * CHUNK_BYTES >> 20:,} MB, "
@@ -145,7 +145,7 @@ class _Reader:
             yield chunk
 
     def _add_lines(self, lines: Lines) -> None:
-        """Add lines; blank ones are no rows but count as lines."""
+        """Add lines; blank ones are not rows but count as lines."""
         if lines.cut:
             fault = too_long(lines.cut, lines.lines[0], self._rules)
             self._add_strict([Line(faults=(fault,))], np.array([lines.start]))
@@ -172,7 +172,7 @@ class _Reader:
             self._add_texts(texts[half:], numbers[half:])
 
     def _add_strict(self, lines: Sequence[Line], numbers: NDArray[np.int64]) -> None:
-        """Add lines that were parsed one by one, and every fault of theirs."""
+        """Add lines that were parsed one by one, and all their faults."""
         images: list[str | None] = []
         for row, line in enumerate(lines, self._rows):
             image = None if line.image is None else image_path(self._folder, line.image)

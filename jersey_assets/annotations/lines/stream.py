@@ -1,6 +1,6 @@
-"""Bytes of an annotation file as numbered lines, in chunks of bounded size.
+"""Splits an annotation file into numbered lines; refuses files that are not UTF-8.
 
-Lines end with a line feed and nothing else; a line that outgrows the limit is measured
+Lines end with a line feed and nothing else; a line longer than the limit is measured
 but not kept, so that fifty megabytes without a line feed cost one chunk of memory.
 """
 
@@ -32,8 +32,8 @@ class Lines:
     Attributes:
         start: number of the first, from 1.
         lines: their bytes without line feeds.
-        cut: length in bytes of the whole line where it outgrew the limit; then
-            `lines` holds its beginning alone.
+        cut: length in bytes of the whole line if it is longer than the limit; then
+            `lines` holds only its beginning.
     """
 
     start: int
@@ -42,7 +42,7 @@ class Lines:
 
 
 class ForeignFileError(Exception):
-    """The file is no UTF-8 text; the message says what it is."""
+    """The file is not UTF-8 text; the message says what it is."""
 
 
 def read_lines(chunks: Iterator[bytes], limit: int, name: str = "") -> Iterator[Lines]:
@@ -50,12 +50,12 @@ def read_lines(chunks: Iterator[bytes], limit: int, name: str = "") -> Iterator[
 
     Args:
         chunks: the content.
-        limit: length in bytes that a line may have and still be kept whole.
+        limit: the longest line that is kept whole, in bytes.
         name: of the file; macOS writes companions named `._*` beside files on
             foreign disks, which hold no rows.
 
     Raises:
-        ForeignFileError: the file is no UTF-8 text at all.
+        ForeignFileError: the file is not UTF-8 text at all.
     """
     number = 1
     rest = b""

@@ -1,1 +1,1 @@
-"""The contract of a model file, checked by what the file does."""
+"""The contract of model files: a file per check, and the sandbox that runs models."""

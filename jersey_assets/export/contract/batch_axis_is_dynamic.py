@@ -1,6 +1,6 @@
-"""batch_axis_is_dynamic: any number of pictures, and each one's answer its own.
+"""batch_axis_is_dynamic: every batch size runs, and rows do not affect each other.
 
-A graph can say `batch` and be fixed at 1 inside, or look at a picture's neighbours.
+A graph can declare `batch` and be fixed at 1 inside, or look at a picture's neighbours.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from jersey_assets.verdict import Verdict
 
 
 def judge_batches(seen: Observation) -> Verdict:
-    """Judges the answers in batches of every size, order and company."""
+    """Judges the answers in batches of every size, order and composition."""
     return judge(
         "batch_axis_is_dynamic", batch_faults(seen), lambda: batch_praise(seen)
     )
 
 
 def batch_faults(seen: Observation) -> list[str]:
-    """Questions that were not answered, or otherwise than all pictures at once."""
+    """Questions without an answer, or whose answer differs from all in one batch."""
     asked = seen.asked()
     if not asked:
         return seen.unanswered()
@@ -50,8 +50,8 @@ def batch_praise(seen: Observation) -> str:
     """What was seen of a batch axis without a fault."""
     sizes = {question.size for question in seen.asked().values()}
     return (
-        f"batches of {', '.join(map(str, sorted(sizes)))} give one row per image, and "
-        "the same one in any order, in any company and alone"
+        f"batches of {', '.join(map(str, sorted(sizes)))} give one row per image; each "
+        "row is the same in any order, beside any other images and alone"
     )
 
 
@@ -61,8 +61,8 @@ def _symbol_faults(seen: Observation) -> list[str]:
     first, last = (v[0][2][:1] for v in (seen.inputs, seen.outputs))
     if first != last or not all(isinstance(s, str) and s for s in (*first, *last)):
         return [
-            f"the batch axis is declared {list(first)} for the input and {list(last)} "
-            "for the output; expected one symbol for both"
+            f"the batch axis is declared as {list(first)} for the input and "
+            f"{list(last)} for the output; expected one symbol for both"
         ]
     return []
 
@@ -74,7 +74,7 @@ def _row_faults(
     kept = np.delete(np.arange(len(question.rows)), list(question.nan))
     expected = together[question.rows[kept]]
     if answer.shape[1:] != expected.shape[1:]:
-        return [f"{name}: {answer.shape} where {expected.shape[1:]} a row is expected"]
+        return [f"{name}: {answer.shape}; expected {expected.shape[1:]} per row"]
     apart = answer[kept]
     if np.array_equal(expected, apart, equal_nan=True):
         return []
@@ -84,6 +84,6 @@ def _row_faults(
         error = largest_error(apart, expected)
         return [
             f"rows change by up to {error:.3g} in {name} instead of {ROWS}: they "
-            "depend on neighbours"
+            "depend on other rows"
         ]
     return []

@@ -1,7 +1,7 @@
-"""The contract that a model file keeps, checked by what it does.
+"""Checks a model file against its contract; each check has a file in this folder.
 
-`sandbox.py` opens the file in a child process and notes what it answers; each promise
-has a file here that judges the answers.
+`sandbox.py` opens the model in a child process and records its answers, which the
+checks judge.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ def check_model(
     labels: LabelsFile | None = None,
     limits: Limits | None = None,
 ) -> list[Verdict]:
-    """Checks every promise about a model file; the file may be hostile.
+    """Runs all checks of a model file; the file may be hostile.
 
     Args:
         model: the ONNX file; a `labels_mapping.json` beside it is checked too.
-        checkpoint: what it was exported from, where known.
-        labels: what another labels file says, the graph's `class_mapping` say.
+        checkpoint: what it was exported from, if known.
+        labels: of another labels file, such as the graph's `class_mapping`.
         limits: time and memory that opening it may take.
 
     Returns:
-        as `judge_model`.
+        See `judge_model`.
     """
     return judge_model(model, observe(model, limits), checkpoint, labels)
 
@@ -53,7 +53,7 @@ def judge_model(
     checkpoint: Checkpoint | None,
     labels: LabelsFile | None,
 ) -> list[Verdict]:
-    """Judges what was seen of a model; arguments as of `check_model`.
+    """Judges what was seen of a model; for the arguments see `check_model`.
 
     Returns:
         graph_is_valid, output_is_logits, batch_axis_is_dynamic, with a checkpoint
@@ -70,11 +70,11 @@ def judge_model(
 def check_quantized(
     model: Path, labels: LabelsFile, limits: Limits | None = None
 ) -> Verdict:
-    """Checks the promises that an int8 model can keep; the file may be hostile.
+    """Runs the check of an int8 model; the file may be hostile.
 
     Args:
         model: the ONNX file.
-        labels: what the graph's `class_mapping` says.
+        labels: of the graph's `class_mapping`.
         limits: time and memory that opening it may take.
 
     Returns:

@@ -1,4 +1,4 @@
-"""graph_is_valid: one file that any runtime loads, and says all that it must say."""
+"""graph_is_valid: one self-contained file with the right input, output and metadata."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jersey_assets.verdict import Verdict
 
 
 def judge_graph(seen: Observation) -> Verdict:
-    """Judges the file, what it says of itself, and whether it repeats its answers."""
+    """Judges the file, its metadata, and whether it repeats its answers."""
     return judge(
         "graph_is_valid",
         graph_faults(seen),
         lambda: (
             f"one self-contained file, opset {seen.opset}, that onnx.checker and "
-            "onnxruntime accept; input -> logits; labels, preprocessing and origin "
-            "inside; the same answer twice"
+            "onnxruntime accept; input -> logits; it contains labels, preprocessing "
+            "and origin; it gives the same answer twice"
         ),
     )
 
@@ -39,10 +39,10 @@ def graph_faults(seen: Observation) -> list[str]:
 
 
 def signature_faults(name: str, dims: tuple[Any, ...], values: Any) -> list[str]:
-    """Compares what a session says of its inputs or outputs with one float32 tensor."""
+    """Compares a session's inputs or outputs with the expected float32 tensor."""
     expected = f"one float32 {name} {list(dims)}"
     if len(values) != 1:
-        return [f"{len(values)} values where {expected} is expected"]
+        return [f"there are {len(values)} values; expected {expected}"]
     seen_name, seen_type, shape = values[0]
     fixed = [(a, b) for a, b in zip(shape, dims, strict=False) if isinstance(b, int)]
     if (
@@ -62,11 +62,11 @@ def _metadata_faults(seen: Observation) -> list[str]:
         return [str(error)]
     missing = missing_provenance(seen.properties)
     if missing:
-        return [f"the model's metadata lacks {', '.join(missing)}"]
+        return [f"the model's metadata has no {', '.join(missing)}"]
     size = metadata.image_size
     sides = seen.inputs[0][2][2:] if seen.inputs else ()
     if any(isinstance(side, int) and side != size for side in sides):
-        return [f"metadata says {size} px, the input is {list(sides)}"]
+        return [f"the metadata says {size} px, but the input is {list(sides)}"]
     return []
 
 
@@ -74,7 +74,7 @@ def _repeat_faults(seen: Observation) -> list[str]:
     size = seen.asked()[AGAIN].size
     first, again = seen.answers.get(batches_of(size)), seen.answers.get(AGAIN)
     if first is None or again is None:
-        return []  # the batch axis's fault
+        return []  # a fault of the batch axis
     if not np.array_equal(first, again, equal_nan=True):
-        return ["asked twice for the same batch, it gives two answers"]
+        return ["it gives two different answers for the same batch"]
     return []

@@ -1,4 +1,4 @@
-"""int8_contract_holds: the promises that a model of 8-bit weights can keep."""
+"""int8_contract_holds: the int8 model keeps the contract and has 8-bit weights."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _INT8_SHARE = 0.5
 
 
 def judge_int8(model: Path, seen: Observation, labels: LabelsFile) -> Verdict:
-    """Judges an int8 model; arguments as of `check.judge_model`.
+    """Judges an int8 model; for the arguments see `check.judge_model`.
 
-    Its promises are those of the float model without the checkpoint, whose weights are
-    not the rounded ones, and without NaN in, NaN out: integers have no NaN.
+    The contract is the float model's, except for the comparison with the checkpoint,
+    whose weights are not rounded, and for NaN, which integers do not have.
     """
     mapping = judge_labels(model, seen, None, labels)
     faults = [

@@ -1,4 +1,4 @@
-"""From faults in words to the verdict on a promise."""
+"""Turns a check's list of faults into its verdict."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def judge(
     praise: Callable[[], str] = str,
     facts: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """Gives the verdict: a promise holds where there are no faults.
+    """Returns the verdict: the check passes if there are no faults.
 
     Args:
-        name: of the promise.
-        faults: in words, the first five of which are told.
-        praise: says what was seen where there are none.
-        facts: numbers behind it.
+        name: of the check.
+        faults: sentences; the message has the first five.
+        praise: makes the message if there are none.
+        facts: what was measured.
     """
     cut = [f if len(f) <= _MAX_FAULT else f"{f[:_MAX_FAULT]}…" for f in faults[:5]]
     message = "; ".join(cut) if faults else praise()

@@ -1,4 +1,4 @@
-"""labels_match_class_mapping: one list of labels, in the file and around it."""
+"""labels_match_class_mapping: the same labels in model, checkpoint and labels files."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def judge_labels(
     for where, other in found.items():
         faults += _label_faults(metadata, other, where)
     if sidecar is not None and sidecar.normalization is None:
-        faults.append(f"{LABELS_FILE} beside it says nothing of the normalization")
+        faults.append(f"{LABELS_FILE} beside it has no normalization")
     praise = f"{count(len(metadata.labels), 'label')} in class order, one score each"
     if found:
-        praise += f"; as in {', '.join(found)}"
+        praise += f"; the same as in {', '.join(found)}"
     return judge(name, faults, lambda: praise)
 
 
@@ -65,11 +65,11 @@ def _class_count_faults(seen: Observation, metadata: ModelMetadata) -> list[str]
     if answer is not None:
         widths.add(answer[1].shape[-1])
     wrong = [w for w in widths if isinstance(w, int) and w != count]
-    return [f"{wrong[0]} scores for {count} labels"] if wrong else []
+    return [f"there are {wrong[0]} scores for {count} labels"] if wrong else []
 
 
 def _label_faults(metadata: ModelMetadata, other: LabelsFile, where: str) -> list[str]:
-    """Compares labels, and the normalization where the other one says it."""
+    """Compares labels, and the normalization if the other file has one."""
     known, faults = mapping_of(metadata.labels), []
     differing = sorted(
         label
@@ -93,5 +93,5 @@ def _label_faults(metadata: ModelMetadata, other: LabelsFile, where: str) -> lis
 
 
 def _read_sidecar(path: Path) -> LabelsFile | None:
-    """Reads the labels beside a model; what cannot be read is not absent."""
+    """Reads the labels beside a model; an unreadable file is an error, not absent."""
     return read_labels(path) if os.path.lexists(path) else None

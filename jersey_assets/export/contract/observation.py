@@ -1,4 +1,4 @@
-"""What was seen of a model that was opened in a child process."""
+"""What the sandbox has observed of a model, as input for the checks."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from jersey_assets.export.tolerance import Numbers
 
 @dataclass(frozen=True)
 class Observation:
-    """What was seen of a model.
+    """What was observed of a model.
 
     Attributes:
         faults: what is wrong with the file and its graph, in words.
-        score_faults: why the output is no linear layer's.
+        score_faults: why the output does not come from a linear layer.
         errors: what running it raised, by question.
         inputs: name, type and shape of each input.
-        outputs: likewise; empty, as inputs, where it could not be loaded.
+        outputs: likewise; like inputs, empty if it could not be loaded.
         properties: the model's metadata.
         sha256: digest of the file, hex, that `questions` makes its table from; empty
-            where nothing could be asked.
-        answers: the pictures as `rows`, float32 [64, 3, H, W], and by question what
-            was answered, for its rows in their order.
+            if no question could be asked.
+        answers: the pictures as `rows`, float32 [64, 3, H, W], and by question the
+            answers for its rows, in their order.
         operators: how many the graph has.
-        weights: the float tensors that they read, by name, where they were small
-            enough to look at.
+        weights: the float tensors that they read, by name, if they are small enough.
         opset: version of the standard operators.
         int8_share: share of the weights' values, 0..1, that have 8 bits.
     """
@@ -48,7 +47,7 @@ class Observation:
     int8_share: float = 0.0
 
     def asked(self) -> dict[str, Question]:
-        """The questions, by name; none where nothing could be asked."""
+        """The questions, by name; empty if none could be asked."""
         return questions(bytes.fromhex(self.sha256)) if self.sha256 else {}
 
     def scores(self) -> tuple[Question, Numbers] | None:
@@ -59,11 +58,11 @@ class Observation:
         return None
 
     def unanswered(self) -> list[str]:
-        """Why there is nothing to judge by, if so."""
+        """Says why there is nothing to judge; empty if there is."""
         if self.scores() is not None:
             return []
         if self.errors:
             question, error = next(iter(self.errors.items()))
             return [f"running {question} failed: {error}"]
         reasons = self.faults or ("it has not one image input and one output",)
-        return [f"not seen, as the model could not be run: {reasons[0]}"]
+        return [f"unknown, since the model could not be run: {reasons[0]}"]

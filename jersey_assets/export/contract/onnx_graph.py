@@ -1,7 +1,7 @@
-"""What can be read in an ONNX graph without running it.
+"""Inspects an ONNX graph without running it: operators, weights, opset, functions.
 
-`probe.py` asks these questions inside the child process, about files that nobody
-trusts. Each answer is a list of faults in words; an empty one is good news.
+`probe.py` calls these functions inside the child process, on untrusted files. Each one
+returns a list of faults, which is empty if there are none.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from jersey_assets.text import shorten
 
-# The oldest opset that onnxruntime guarantees; it refuses the too new by itself.
+# The oldest opset that onnxruntime guarantees; it refuses opsets that are too new.
 OLDEST_OPSET = 7
 _STANDARD_DOMAINS = ("", "ai.onnx")
-# Where a runtime has operators of its own, and may prefer them to a function.
+# Domains in which a runtime has its own operators, and may prefer them to a function.
 _RUNTIME_DOMAINS = (
     *("ai.", "com.amd.", "com.intel.", "com.microsoft.", "com.ms.", "com.nvidia."),
     *("com.qti.", "com.qualcomm.", "com.xilinx.", "org.pytorch."),
@@ -43,7 +43,7 @@ RANDOM = {
 
 
 def find_unsafe(model: ModelProto) -> list[str]:
-    """Says why a graph should not be given to a runtime at all."""
+    """Says why a graph must not be loaded by a runtime at all."""
     return [
         *_find_external_data(model),
         *_find_foreign_operators(model),
@@ -56,7 +56,7 @@ def find_unsafe(model: ModelProto) -> list[str]:
 def _find_external_data(model: ModelProto) -> list[str]:
     """Names tensors whose values are outside the file."""
     return [
-        f'tensor "{shorten(tensor.name)}" lies outside the file, at '
+        f'tensor "{shorten(tensor.name)}" is stored outside the file, at '
         f'"{shorten(_location(tensor))}": export with external_data=False'
         for tensor in _messages(model, TensorProto)
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data
@@ -64,7 +64,7 @@ def _find_external_data(model: ModelProto) -> list[str]:
 
 
 def _find_foreign_operators(model: ModelProto) -> list[str]:
-    """Names operators that are neither ONNX's own nor functions in the model."""
+    """Names operators that are neither standard ONNX nor functions in the model."""
     known = {(function.domain, function.name) for function in model.functions}
     foreign = {
         f"{node.domain}.{node.op_type}"
@@ -73,12 +73,13 @@ def _find_foreign_operators(model: ModelProto) -> list[str]:
         and (node.domain, node.op_type) not in known
     }
     return [
-        f"operator {shorten(name)} is not one of ONNX's own" for name in sorted(foreign)
+        f"operator {shorten(name)} is not a standard ONNX operator"
+        for name in sorted(foreign)
     ]
 
 
 def _find_ambiguous_functions(model: ModelProto) -> list[str]:
-    """Names functions that two runtimes may take for two things."""
+    """Names functions that two runtimes may interpret differently."""
     faults = []
     names = Counter((function.domain, function.name) for function in model.functions)
     for (domain, name), times in names.items():
@@ -103,13 +104,13 @@ def _find_branches(model: ModelProto) -> list[str]:
     }
     return [
         f"operator {shorten(name)} chooses at run time what is computed; a model may "
-        "have one path only"
+        "have only one path"
         for name in sorted(chosen)
     ]
 
 
 def _find_replaceable_weights(model: ModelProto) -> list[str]:
-    """Names weights that whoever runs the model may replace, or that are two."""
+    """Names weights that a caller of the model may replace, or that occur twice."""
     graph = model.graph
     names = Counter(tensor.name for tensor in graph.initializer)
     names.update(tensor.values.name for tensor in graph.sparse_initializer)
@@ -119,14 +120,14 @@ def _find_replaceable_weights(model: ModelProto) -> list[str]:
         for name in names
         if name in inputs
     ] + [
-        f'weights "{shorten(name)}" stand there {times} times'
+        f'weights "{shorten(name)}" occur {times} times'
         for name, times in names.items()
         if times > 1
     ]
 
 
 def float_weights(model: ModelProto) -> dict[str, NDArray[Any]]:
-    """The float tensors that the graph's operators read, scalars left out."""
+    """The float tensors that the graph's operators read, except scalars."""
     graph = model.graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     tensors |= {node.output[0]: node.attribute[0].t for node in _constant_nodes(graph)}
@@ -139,7 +140,7 @@ def float_weights(model: ModelProto) -> dict[str, NDArray[Any]]:
 
 
 def count_operators(model: ModelProto) -> int:
-    """Number of operators, functions' own not counted, weights no operators."""
+    """Number of operators, without those inside functions and without constants."""
     return len(model.graph.node) - len(_constant_nodes(model.graph))
 
 
@@ -175,7 +176,7 @@ def find_bad_weights(model: ModelProto) -> list[str]:
 def int8_share(model: ModelProto) -> float:
     """The share of the weights' values, 0..1, that have 8 bits.
 
-    Biases are left out, and what no operator reads.
+    Biases and unused tensors are not counted.
     """
     sizes = {True: 0, False: 0}
     read = {name for node in _messages(model, NodeProto) for name in node.input}
@@ -187,13 +188,13 @@ def int8_share(model: ModelProto) -> float:
 
 
 def opset(model: ModelProto) -> int:
-    """Version of the standard operators, 0 where there is not one."""
+    """Version of the standard operators, 0 unless there is exactly one."""
     versions = [o.version for o in model.opset_import if o.domain in _STANDARD_DOMAINS]
     return versions[0] if len(versions) == 1 else 0
 
 
 def find_wrong_opset(model: ModelProto) -> list[str]:
-    """Says where the standard operators' version is older than guaranteed."""
+    """Says if the standard operators' version is older than guaranteed."""
     version = opset(model)
     if version < OLDEST_OPSET:
         found = f"opset {version}" if version else "no opset, or two of them"
@@ -202,7 +203,7 @@ def find_wrong_opset(model: ModelProto) -> list[str]:
 
 
 def _constant_nodes(graph: GraphProto) -> list[NodeProto]:
-    """Nodes that are nothing but a tensor."""
+    """Nodes that are just a tensor."""
     return [
         node
         for node in graph.node
@@ -224,7 +225,7 @@ def _training_dropout(graph: GraphProto, node: NodeProto, name: str) -> list[str
 
 
 def attribute(node: NodeProto, name: str) -> Any:
-    """The value of an operator's attribute, None where it has none of that name."""
+    """The value of an operator's attribute, None if it has none of that name."""
     for given in node.attribute:
         if given.name == name:
             return onnx.helper.get_attribute_value(given)
@@ -240,7 +241,7 @@ def _messages(root: Any, kind: type[Any]) -> Iterator[Any]:
     if isinstance(root, kind):
         yield root
     if isinstance(root, TensorProto):
-        return  # nothing inside but megabytes
+        return  # contains only data, possibly megabytes
     for field, value in root.ListFields():
         if field.message_type is None:
             continue

@@ -1,6 +1,6 @@
-"""output_is_logits: unnormalised scores out of a linear layer, by what they are.
+"""output_is_logits: the output holds unnormalised scores from a linear layer.
 
-A graph can call softmax probabilities `logits`; names are not believed.
+A graph can call softmax probabilities `logits`, so the values are checked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def judge_logits(seen: Observation, reference: Numbers | None) -> Verdict:
 
     Args:
         seen: of the model.
-        reference: the checkpoint's logits for all pictures, where known.
+        reference: the checkpoint's logits for all pictures, if known.
     """
     faults = value_faults(seen, reference) + _nan_faults(seen)
     return judge("output_is_logits", faults, lambda: logits_praise(seen))
@@ -42,7 +42,7 @@ def value_faults(seen: Observation, reference: Numbers | None) -> list[str]:
         return [f"{logits.dtype} of shape {logits.shape}; expected {expected}"]
     if not np.isfinite(logits).all():
         bad = int((~np.isfinite(logits)).any(axis=1).sum())
-        return [f"NaN or infinite scores for {bad} of {len(rows)} ordinary inputs"]
+        return [f"scores are NaN or infinite for {bad} of {len(rows)} ordinary inputs"]
     faults = signature_faults("logits", ("batch", "classes"), seen.outputs)
     faults += _normalization_faults(logits.astype(np.float64))
     if reference is not None:
@@ -56,10 +56,10 @@ def logits_praise(seen: Observation) -> str:
     assert answer is not None
     logits = answer[1]
     return (
-        "finite, unnormalised scores out of a linear layer: from "
+        "finite, unnormalised scores from a linear layer: "
         f"{logits.min():.3g} to {logits.max():.3g}, rows summing to "
         f"{logits.sum(axis=1).min():.3g} to {logits.sum(axis=1).max():.3g} "
-        "(probabilities would lie in 0..1, log-probabilities have a log-sum-exp of 0)"
+        "(probabilities would be in 0..1, log-probabilities have a log-sum-exp of 0)"
     )
 
 
@@ -67,12 +67,12 @@ def _normalization_faults(logits: Numbers) -> list[str]:
     """Recognizes probabilities and log-probabilities by invariants of their rows."""
     rounding = RELATIVE_ROUNDING * max(1.0, float(np.abs(logits).max()))
     if np.ptp(logits, axis=0).max() == 0:
-        return ["the same scores for every input: the image is not looked at"]
+        return ["the scores are the same for every input: the image is not used"]
     if logits.min() >= 0 and logits.max() <= 1 + rounding:
         sums = logits.sum(axis=1)
         kind = "softmax" if within(sums, 1.0, rounding) else "sigmoid"
         return [
-            f"all {logits.size} scores lie in 0..1 (rows sum to {sums.min():.4g} to "
+            f"all {logits.size} scores are in 0..1 (rows sum to {sums.min():.4g} to "
             f"{sums.max():.4g}): {kind} probabilities, not logits"
         ]
     top = logits.max(axis=1, keepdims=True)
@@ -113,7 +113,7 @@ def _disguise_faults(logits: Numbers, scores: Numbers) -> list[str]:
 def _nan_faults(seen: Observation) -> list[str]:
     answer = seen.answers.get(BESIDE_NAN)
     if answer is None:
-        return []  # what went wrong is not NaN's doing, or the batch axis's fault
+        return []  # not NaN's fault, or a fault of the batch axis
     if not np.isnan(answer[list(seen.asked()[BESIDE_NAN].nan)]).all():
-        return ["an input of NaN gives scores that are numbers: bad input is hidden"]
+        return ["an input of NaN gives finite scores: bad input is hidden"]
     return []

@@ -1,7 +1,7 @@
-"""The pictures that a model is probed with: 8-bit ones, as deployment gives it.
+"""Draws the 8-bit pictures that a model is probed with.
 
-Drawn crops, noise, soft and faint shapes, flat and striped pictures: inputs that light
-up different parts of a network.
+Drawn crops, noise, soft and faint shapes, flat and striped pictures: inputs that
+activate different parts of a network.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _soft(draw: np.random.Generator, height: int, width: int) -> Picture:
 
 
 def _faint(draw: np.random.Generator, height: int, width: int) -> Picture:
-    """As a crop in bad light: little contrast round one tone."""
+    """Like a crop in bad light: little contrast around one tone."""
     shape = _soft(draw, height, width).astype(np.int64) - 128
     faint: Picture = (draw.integers(20, 236) + shape // 6).clip(0, 255).astype(np.uint8)
     return faint

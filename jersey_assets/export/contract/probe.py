@@ -1,9 +1,9 @@
-"""Runs in a child process: opens a model that nobody trusts and notes what it does.
+"""The sandbox's child process: runs an untrusted model and records what it does.
 
 `sandbox.py` starts it with the model as standard input and limits on time and memory.
-What it is doing goes into `stage`, what it saw into `seen.json`, what the model
-answered into `answers.npz` and what it holds into `weights.npz`, all in the current
-folder; `check.py` judges.
+It writes its current stage to `stage`, its observations to `seen.json`, the model's
+answers to `answers.npz` and its weights to `weights.npz`, all in the current folder;
+`check.py` judges them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from jersey_assets.export.contract.questions import ROWS, Array, ask, questions
 from jersey_assets.reader.file_metadata import ModelError, read_metadata
 
 _MAX_METADATA = 2**20
-# Side of the pictures, px, where neither the graph nor the metadata says it.
+# Side of the pictures, px, if neither the graph nor the metadata says it.
 _USUAL_SIZE = 64
 _MAX_WEIGHT_BYTES = 2**29
 _MAX_FILE_BYTES = 2**31
 
 
 def main() -> None:
-    """Notes what can be known of the model on standard input."""
+    """Records what can be observed of the model on standard input."""
     memory_bytes, seconds = (int(text) for text in sys.argv[1:3])
     _limit(memory_bytes, seconds)
     seen: dict[str, Any] = {"faults": [], "score_faults": [], "errors": {}}
@@ -38,13 +38,13 @@ def main() -> None:
         _observe(sys.stdin.buffer.read(), seen, answers)
     except MemoryError:
         seen["faults"].append(f"it needs more than {memory_bytes / 2**30:.1f} GiB")
-    _stage("writing down what was seen")
+    _stage("writing the observations")
     np.savez("answers.npz", **answers)  # type: ignore[arg-type]
     Path("seen.json").write_text(json.dumps(seen))
 
 
 def _inputs(digest: bytes, sides: list[int], properties: dict[str, str]) -> Array:
-    """The probe pictures, normalized as the model's own metadata asks for."""
+    """The probe pictures, normalized as the model's own metadata says."""
     from jersey_assets.crops.prepare import normalize_crops
     from jersey_assets.export.contract.pictures import draw_pictures
 
@@ -58,7 +58,7 @@ def _inputs(digest: bytes, sides: list[int], properties: dict[str, str]) -> Arra
 
 
 def _limit(memory_bytes: int, seconds: int) -> None:
-    # Whoever started this ends it after its time, unless it was itself killed.
+    # The parent ends this after its time, unless the parent itself was killed.
     resource.setrlimit(resource.RLIMIT_CPU, (2 * seconds, 2 * seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
@@ -88,7 +88,7 @@ def _observe(data: bytes, seen: dict[str, Any], answers: dict[str, Array]) -> No
     length = sum(map(len, properties.values()))
     if length > _MAX_METADATA:
         seen["faults"].append(
-            f"{length} characters of metadata; at most {_MAX_METADATA}"
+            f"the metadata has {length} characters; at most {_MAX_METADATA} are allowed"
         )
         return
     seen["properties"] = properties
@@ -99,8 +99,8 @@ def _observe(data: bytes, seen: dict[str, Any], answers: dict[str, Array]) -> No
 def _ask(
     session: Any, data: bytes, seen: dict[str, Any], answers: dict[str, Array]
 ) -> None:
-    """Asks a model of one input and one output everything."""
-    from jersey_assets.reader.session import told
+    """Asks a model with one input and one output all questions."""
+    from jersey_assets.reader.session import short_message
 
     (given,), (wanted,) = session.get_inputs(), session.get_outputs()
     said = seen["properties"].get("jersey.image_size", "")
@@ -115,7 +115,7 @@ def _ask(
     def answer(batch: Array) -> Array:
         logits: Array = session.run([wanted.name], {given.name: batch})[0]
         if not isinstance(logits, np.ndarray) or logits.dtype.kind not in "fiu":
-            raise TypeError("the output is no tensor of numbers")
+            raise TypeError("the output is not a tensor of numbers")
         return logits
 
     for name, question in questions(digest).items():
@@ -124,12 +124,12 @@ def _ask(
             answers[name] = ask(answer, rows, question)
         except MemoryError:
             raise
-        except Exception as error:  # whatever onnxruntime raises is an answer here
-            seen["errors"][name] = told(error)
+        except Exception as error:  # whatever onnxruntime raises is recorded
+            seen["errors"][name] = short_message(error)
 
 
 def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
-    """Notes what the graph says; whether it is safe to load."""
+    """Records what the graph says; returns whether it is safe to load."""
     import onnx
 
     from jersey_assets.export.contract.onnx_graph import (
@@ -138,7 +138,7 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
         opset,
     )
     from jersey_assets.export.contract.wire import find_odd_bytes
-    from jersey_assets.reader.session import refuse_two_models, told
+    from jersey_assets.reader.session import refuse_two_models, short_message
 
     try:
         refuse_two_models(data)
@@ -157,15 +157,15 @@ def _read_graph(data: bytes, seen: dict[str, Any]) -> bool:
     seen["faults"] += find_wrong_opset(model)
     try:
         onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # checker, inference and protobuf have their own each
-        seen["faults"].append(f"onnx.checker: {told(error)}")
+    except Exception as error:  # checker, inference and protobuf each raise their own
+        seen["faults"].append(f"onnx.checker: {short_message(error)}")
         return False
     _note_graph(model, seen)
     return True
 
 
 def _note_graph(model: Any, seen: dict[str, Any]) -> None:
-    """Notes what a sound graph is made of."""
+    """Records what a valid graph is made of."""
     from jersey_assets.export.contract import onnx_graph
     from jersey_assets.export.contract.score_source import find_score_faults
 
@@ -177,7 +177,7 @@ def _note_graph(model: Any, seen: dict[str, Any]) -> None:
     weights = onnx_graph.float_weights(model)
     if sum(values.nbytes for values in weights.values()) <= _MAX_WEIGHT_BYTES:
         seen["weights"] = list(weights)
-        # By number: a name could be anything, also that of an argument of savez.
+        # By number: a name could be anything, even that of an argument of savez.
         arrays: dict[str, Any] = {f"w{i}": v for i, v in enumerate(weights.values())}
         np.savez("weights.npz", **arrays)
 

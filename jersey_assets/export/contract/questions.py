@@ -1,7 +1,7 @@
-"""What a model is asked: the same pictures in batches of many sizes and in any company.
+"""The questions put to a model: the same pictures in batches of many sizes and orders.
 
-One table, made from the file's digest, that the child process asks by and the contract
-judges by: what stands in it and was not answered is a fault.
+Child process and checks use the same table, made from the file's digest: a question in
+it without an answer is a fault.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROWS = max(CONTRACT)
 """Number of pictures."""
 AGAIN, REVERSED, BESIDE_NAN = "the same batch again", "reversed", "beside rows of NaN"
 _DRAWN_SIZES = 2
-# Pictures that a small size is tried on, in as many batches as that takes.
+# Pictures that a small size is tried on, in as many batches as needed.
 _SAMPLE = 16
 
 
@@ -31,8 +31,8 @@ class Question:
     Attributes:
         rows: which pictures, int [n].
         size: of each batch.
-        nan: places among the rows that are asked as NaN instead; whole rows, as max
-            pooling may lose one pixel of NaN, and a stride may leave it out.
+        nan: places among the rows that are replaced by NaN; whole rows, since max
+            pooling may lose one pixel of NaN, and a stride may skip it.
     """
 
     rows: NDArray[np.int64]
@@ -41,22 +41,22 @@ class Question:
 
 
 def batches_of(size: int) -> str:
-    """The name of the question that asks in batches of a size."""
+    """The name of the question with batches of a size."""
     return f"batches of {size}"
 
 
 def questions(digest: bytes) -> dict[str, Question]:
-    """Makes the table for a file, the whole lot in one batch first.
+    """Makes the table for a file, all pictures in one batch first.
 
     Args:
-        digest: sha256 of the file: the same file is asked the same.
+        digest: sha256 of the file: the same file gets the same questions.
     """
     draw = np.random.default_rng(int.from_bytes(digest, "big"))
     others = sorted(set(range(2, ROWS)) - set(CONTRACT))
     drawn = draw.choice(others, min(_DRAWN_SIZES, len(others)), replace=False)
     sizes = sorted({*CONTRACT, *map(int, drawn)}, reverse=True)
     table = {batches_of(size): _in_batches(size, draw) for size in sizes}
-    # One in the middle: large enough for company, and cheap.
+    # One of medium size: large enough for interactions, and cheap.
     company = _in_batches(sizes[len(sizes) // 3], draw)
     table[batches_of(company.size)] = company
     table[AGAIN] = company
@@ -81,7 +81,7 @@ def ask(answer: Callable[[Array], Array], pictures: Array, question: Question) -
         question: which, and how.
 
     Raises:
-        ValueError: an answer has not one row for each picture.
+        ValueError: an answer does not have one row for each picture.
     """
     asked = pictures[question.rows]
     asked[list(question.nan)] = np.nan

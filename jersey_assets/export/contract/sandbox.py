@@ -1,7 +1,7 @@
 """Opens an untrusted model in a child process with limits on time and memory.
 
-A hostile file can make the child hang, crash or grow; here that becomes a sentence in
-an `Observation`. It guards against accidents and known tricks, and is no jail: the
+A hostile file can make the child hang, crash or grow; that becomes a sentence in an
+`Observation`. This protects against accidents and known tricks, but is not a jail: the
 child runs as the same user.
 """
 
@@ -30,7 +30,7 @@ class Limits:
     Attributes:
         seconds: wall-clock time for all questions together.
         memory_bytes: address space of the child.
-        file_bytes: size of the model file; protobuf ends at 2 GiB.
+        file_bytes: size of the model file; protobuf's limit is 2 GiB.
     """
 
     seconds: float = 120.0
@@ -56,7 +56,8 @@ def observe(model: Path, limits: Limits | None = None) -> Observation:
     try:
         size = os.fstat(descriptor).st_size
         if size > limits.file_bytes:
-            return Observation(faults=(f"{size} bytes; at most {limits.file_bytes}",))
+            what = f"the file has {size} bytes; at most {limits.file_bytes} are allowed"
+            return Observation(faults=(what,))
         with TemporaryDirectory(prefix="jersey-probe-") as folder:
             return _run_child(descriptor, limits, Path(folder))
     finally:
@@ -83,14 +84,14 @@ def _run_child(descriptor: int, limits: Limits, folder: Path) -> Observation:
     if done.returncode:
         said = (folder / "errors").read_text(errors="replace")[-2000:].split("\n")
         detail = next((line[:200] for line in reversed(said) if line.strip()), "")
-        if detail.startswith("ModuleNotFoundError: "):  # no fault of the model's
+        if detail.startswith("ModuleNotFoundError: "):  # not the model's fault
             raise ImportError(detail.partition(": ")[2])
         return _died(folder, f"the process ended with {done.returncode} ({detail})")
     return _read(folder)
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Gives the child what it needs to import, and no secret of ours."""
+    """Gives the child what it needs to import, and none of our secrets."""
     home = Path(jersey_assets.__file__).parents[1]
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH")}
     return {

@@ -1,4 +1,4 @@
-"""Where a graph's scores come from: a linear layer, or something after it."""
+"""Finds the operator that a graph's scores come from: a linear layer, or another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 from jersey_assets.export.contract.onnx_graph import FLOATS, RANDOM, attribute
 
 # They move or requantize scores, or average them over places: unnormalised scores
-# stay what they are.
+# remain unnormalised.
 _PASSES_SCORES = {
     "AveragePool",
     "BatchNormalization",
@@ -30,24 +30,24 @@ _PASSES_SCORES = {
 _LINEAR = {"Gemm", "MatMul", "Conv"}
 _AFFINE = {"Add", "Sub", "Mul", "Div"}
 _NORMALIZING = {"Softmax", "LogSoftmax", "Hardmax"}
-# As a hidden layer's activation it is as good as others; between classes it is not.
+# Fine as a hidden layer's activation, but not between classes.
 _SQUASHING = {"Sigmoid", "HardSigmoid", "Exp"}
 
 
 def find_score_faults(model: ModelProto) -> list[str]:
-    """Says where the output is not what a linear layer gives.
+    """Says why the output does not come from a linear layer.
 
-    Walks from the output to its source: past operators that only move scores, or add
+    Walks from the output to its source: behind operators that only move scores, or add
     and multiply constants, there must be a linear layer with constant weights, and no
-    normalization right before it. A square layer may pass on what it is given, class
-    for class: what counts is what comes before it.
+    normalization right before it. A square layer may just pass its input on, class by
+    class, so the layer before it counts.
     """
     graph = onnx.inliner.inline_local_functions(model).graph
     walk, name = _Walk(graph), graph.output[0].name
     for _ in range(len(graph.node) + 1):
         node = walk.makers.get(name)
         if node is None and walk.linear:
-            return []  # quantization hides the ReLUs in its roundings
+            return []  # quantization hides the ReLUs in its rounding
         operator = node.op_type if node else "the input"
         if node is None or walk.normalizes(node):
             return [f"the scores come from {operator}, not from a linear layer"]
@@ -60,16 +60,16 @@ def find_score_faults(model: ModelProto) -> list[str]:
             return [
                 f"the last operator that computes is {operator}, not a linear layer"
             ]
-    return ["the graph runs in a circle"]
+    return ["the graph has a cycle"]
 
 
 class _Walk:
-    """A walk against the arrows, and the layers that it has passed.
+    """A walk from output to input, and the layers that it has passed.
 
     Attributes:
         makers: the operator that makes each value.
-        linear: whether a linear layer was passed that is no square one.
-        square: whether a square one was.
+        linear: whether a linear layer that is not square was passed.
+        square: whether a square one was passed.
     """
 
     def __init__(self, graph: GraphProto) -> None:
@@ -86,13 +86,13 @@ class _Walk:
             return True
         if not (self.linear or self.square):
             return False
-        if node.op_type == "Div":  # written out as a quotient
+        if node.op_type == "Div":  # softmax written as a quotient
             maker = self.makers.get(node.input[0])
             return maker is not None and maker.op_type == "Exp"
         return node.op_type in _NORMALIZING
 
     def step(self, node: NodeProto) -> str | None:
-        """Passes an operator; gives the value before it, None where that is unclear."""
+        """Passes an operator; returns the value before it, None if that is unclear."""
         if node.op_type in _PASSES_SCORES and not _rounds(node):
             return str(node.input[0])
         varying = [v for v in node.input if v and v not in self._constants]

@@ -1,6 +1,7 @@
-"""weights_match_checkpoint: the averaged weights, by answers and value for value.
+"""weights_match_checkpoint: the file holds the checkpoint's averaged weights.
 
-A file can hold the weights before averaging, or other ones.
+A file could hold the weights before averaging, or other ones; both the answers and the
+values of the tensors are compared.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from jersey_assets.verdict import Verdict
 if TYPE_CHECKING:
     from jersey_assets.training.checkpoint import Checkpoint
 
-# Rows that are also scored in float64, ten times slower, to see what rounding does.
+# Rows that are also scored in float64, ten times slower, to measure rounding.
 _DOUBLE_ROWS = slice(None, None, 5)
-# Share of the largest weight that another order of folding may change.
+# Largest change by another order of folding, as a share of the largest weight.
 _FOLDING = 1e-5
 
 
 def reference_scores(
     checkpoint: Checkpoint | None, seen: Observation
 ) -> Numbers | None:
-    """The averaged weights' logits for all pictures, where they can be compared."""
+    """The averaged weights' logits for all pictures, if they can be compared."""
     if checkpoint is None or seen.unanswered() or _other_size(seen, checkpoint):
         return None
     return _torch_scores(checkpoint, seen.answers["rows"])
@@ -50,7 +51,7 @@ def judge_weights(
     Args:
         seen: of the model.
         checkpoint: what it was exported from.
-        averaged: as `reference_scores` gives them.
+        averaged: as `reference_scores` returns them.
     """
     name = "weights_match_checkpoint"
     answer = seen.scores()
@@ -59,7 +60,7 @@ def judge_weights(
     rows, logits = answer[0].rows, answer[1]
     if logits.shape != (len(rows), averaged.shape[1]):
         expected = (len(rows), averaged.shape[1])
-        return judge(name, [f"scores {logits.shape}; expected {expected}"])
+        return judge(name, [f"the scores are {logits.shape}; expected {expected}"])
     inputs = seen.answers["rows"]
     exact = _torch_scores(checkpoint, inputs[_DOUBLE_ROWS], double=True)
     tolerance = rounding_tolerance(averaged[_DOUBLE_ROWS], exact)
@@ -86,17 +87,16 @@ def _praise(seen: Observation, facts: Mapping[str, Any]) -> str:
     )
     if not facts["identical"]:
         return said + (
-            "it is written otherwise than this version exports it, so its answers "
-            "alone were judged"
+            "this version would export it differently, so only its answers were judged"
         )
     return said + (
-        f"its {len(seen.weights)} tensors are the averaged ones, value for value, and "
-        f"its {seen.operators} operators as many as the network's"
+        f"its {len(seen.weights)} tensors equal the averaged ones, and it has as many "
+        f"operators ({seen.operators}) as the network"
     )
 
 
 def _other_size(seen: Observation, checkpoint: Checkpoint) -> list[str]:
-    """Says so where the model takes crops of a size that the checkpoint does not."""
+    """Reports if the model's input size is not the checkpoint's."""
     height, width = seen.answers["rows"].shape[2:]
     size = checkpoint.image_size
     if (height, width) == (size, size):
@@ -120,11 +120,11 @@ def _torch_scores(
 def _compare_tensors(
     seen: Observation, checkpoint: Checkpoint
 ) -> tuple[list[str], bool]:
-    """Compares the file's tensors with the checkpoint's, also where no picture led.
+    """Compares the file's tensors with the checkpoint's, also unused ones.
 
     Returns:
-        what is wrong with tensors that bear a name of the checkpoint's, and whether
-        the file holds nothing but what exporting the checkpoint again would give.
+        what is wrong with tensors that have a name of the checkpoint's, and whether
+        the file holds exactly what exporting the checkpoint again would give.
     """
     from jersey_assets.export.folding import count_operators, fold
 
@@ -134,7 +134,7 @@ def _compare_tensors(
     exported = {name: value.numpy() for name, value in folded.state_dict().items()}
     faults, alike = [], set()
     for name, values in seen.weights.items():
-        # Another exporter leaves normalization where it was.
+        # Another exporter may not fold normalization.
         known = [own[name] for own in (exported, trained) if name in own]
         known = [own for own in known if own.shape == values.shape]
         if known and _same_tensor(values, known[0]):
@@ -163,7 +163,7 @@ def _weight_faults(
     logits: Numbers, averaged: Numbers, raw: Numbers, tolerance: float
 ) -> list[str]:
     error, raw_error = largest_error(logits, averaged), largest_error(logits, raw)
-    # Where both weights give the same scores, rounding alone decides which is nearer.
+    # If both weights give the same scores, only rounding decides which is nearer.
     if within(logits, raw, tolerance) and 4 * raw_error < error:
         return [
             "it holds the weights before averaging: its scores are within "
@@ -176,19 +176,19 @@ def _weight_faults(
         f"allowed is {tolerance:.2g}"
     ]
     if within(np.sort(logits), np.sort(averaged), tolerance):
-        faults.append("the classes are in another order than the checkpoint's")
+        faults.append("the classes are not in the checkpoint's order")
     return faults
 
 
 def _origin_faults(seen: Observation, checkpoint: Checkpoint) -> list[str]:
-    """Compares what the metadata says of the checkpoint, preprocessing above all."""
+    """Compares the metadata with the checkpoint, above all the preprocessing."""
     try:
         metadata = read_metadata(seen.properties)
     except ModelError as error:
         return [str(error)]
     true = describe(checkpoint)
     return [
-        f"metadata says {f.name} {getattr(metadata, f.name)!r}, the checkpoint "
+        f"the metadata says {f.name} {getattr(metadata, f.name)!r}, the checkpoint "
         f"{getattr(true, f.name)!r}"
         for f in fields(ModelMetadata)
         if f.name != "labels" and getattr(metadata, f.name) != getattr(true, f.name)

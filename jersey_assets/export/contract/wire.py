@@ -1,7 +1,7 @@
-"""Whether every byte of an ONNX file belongs to a field that ONNX has, once.
+"""Checks that every byte of an ONNX file belongs to a known field, set once.
 
-A protobuf parser skips fields that it does not know and lets a later value replace an
-earlier one: bytes that no check of the parsed model sees, and another reader may.
+A protobuf parser skips unknown fields and lets a later value replace an earlier one: no
+check of the parsed model sees these bytes, but another reader may.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WIRES = {
 
 
 def find_odd_bytes(data: bytes, message: Any) -> list[str]:
-    """Names bytes that are in no field, in an unknown one, or written over.
+    """Names bytes that are in no field, in an unknown one, or overwritten.
 
     Args:
         data: a file that protobuf has parsed.
@@ -81,7 +81,7 @@ class _Walk:
 
 
 def _fits(field: Any, wire: int) -> bool:
-    """Whether ONNX has the field, and writes it like this; lists may be packed."""
+    """Whether ONNX has the field with this wire type; lists may be packed."""
     if field is None:
         return False
     return wire == _WIRES.get(field.type, _VARINT) or (

@@ -1,1 +1,1 @@
-"""Augmentation of training crops."""
+"""Augmentation of training crops: warp, colour, blur, noise, JPEG, erasing."""

@@ -1,9 +1,9 @@
-"""Augmentation of training crops, a batch at a time on the model's device.
+"""The augmentation steps (warp, colour, blur, noise, JPEG, erase, …), on the device.
 
-What changes between two crops of one number is the player's pose, the camera, the
-light and the broadcast chain; each step below stands for one of these. Every crop
-draws its own values. All randomness comes from the generator that is passed in, so
-a step's crops are a function of its seed.
+Two crops of one number differ in the player's pose, the camera, the light and the
+broadcast chain; each step below imitates one of these. Every crop draws its own values.
+All randomness comes from the generator that is passed in, so the crops of a training
+step are a function of its seed.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def augment(images: Tensor, amounts: Augmentation, generator: Generator) -> Tens
 
 
 def augmented_samples(images: Tensor, amounts: Augmentation, seed: int) -> Tensor:
-    """Draws what a training makes of some of its crops, to be looked at.
+    """Draws examples of augmented training crops, for a picture.
 
     Args:
         images: uint8 [n, 3, S, S].
         amounts: how often and how far each step may go.
-        seed: decides the draws.
+        seed: of the draws.
 
     Returns:
         uint8 [rows, 8, 3, S, S]: each row a crop as it is, then seven draws of it.
@@ -135,7 +135,7 @@ def _color(images: Tensor, amounts: Augmentation, generator: Generator) -> Tenso
 
 
 def _downscale(images: Tensor, amounts: Augmentation, generator: Generator) -> Tensor:
-    """Throws resolution away, as a player far from the camera does."""
+    """Reduces the resolution, as for a player far from the camera."""
     side = images.shape[-1]
     chosen = _chosen(images, amounts.downscale_chance, generator)
     shape, device = (len(chosen),), images.device
@@ -155,7 +155,7 @@ def _downscale(images: Tensor, amounts: Augmentation, generator: Generator) -> T
 
 
 def _pixelate(images: Tensor, amounts: Augmentation, generator: Generator) -> Tensor:
-    """Shows one pixel of each square in the whole square, as bad enlarging does."""
+    """Fills each square with one of its pixels, as poor upscaling does."""
     chosen = _chosen(images, amounts.pixelate_chance, generator)
     if not len(chosen):
         return images
@@ -172,7 +172,7 @@ def _pixelate(images: Tensor, amounts: Augmentation, generator: Generator) -> Te
 
 
 def _blur(images: Tensor, amounts: Augmentation, generator: Generator) -> Tensor:
-    """Blurs with a Gaussian of its own along each axis: lens and motion."""
+    """Blurs with a separate Gaussian along each axis: lens and motion."""
     chosen = _chosen(images, amounts.blur_chance, generator)
     count = len(chosen)
     if not count:

@@ -1,8 +1,8 @@
-"""JPEG's loss, on batches of tensors: what a video or photo codec leaves of a crop.
+"""JPEG compression of batches of tensors, for augmentation.
 
 The lossy half of baseline JPEG (ITU-T T.81): YCbCr, chroma at half resolution, the
 cosine transform of 8 x 8 blocks, and its quantization. The entropy coding after that
-loses nothing and is left out.
+is lossless and is left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
 def compress(images: Tensor, qualities: Tensor) -> Tensor:
-    """Gives crops back as a JPEG of that quality would.
+    """Returns crops as a JPEG of that quality would show them.
 
     Args:
         images: float32 [n, 3, h, w] on the 0..255 scale, RGB.

@@ -1,4 +1,4 @@
-"""Confusion matrices of valid by epoch, from the answers that validation gave."""
+"""Keeps confusion matrices of valid by epoch, from the answers of validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jersey_assets.training.record import Record
 
 
 class Confusions(Ordered):
-    """Keeps the best epoch's matrix, and that of every so many epochs."""
+    """Keeps the best epoch's matrix, and one every few epochs."""
 
     after = (History,)
 
@@ -22,7 +22,7 @@ class Confusions(Ordered):
 
         Args:
             record: where they go.
-            every: 0 keeps the best epoch's alone.
+            every: epochs from one to the next; 0 keeps only the best epoch's.
         """
         self._record, self._every = record, every
         self._newest: list[list[int]] = []
@@ -35,7 +35,7 @@ class Confusions(Ordered):
     def on_validation_epoch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule
     ) -> None:
-        # Of all processes: each of them comes here.
+        # Summed over all processes: each of them comes here.
         self._newest = _metric(module).compute().tolist()
 
     def on_train_epoch_end(

@@ -1,7 +1,8 @@
-"""Averaged weights: an exponential moving average on Lightning's weight averaging.
+"""Averaged weights: the exponential moving average (EMA) and the ramp of its decay.
 
-Lightning swaps the average in for validation and writes it as a checkpoint's
-`state_dict`; this adds the ramp and an update that is one fused kernel per dtype.
+Lightning's weight averaging swaps the average in for validation and writes it as a
+checkpoint's `state_dict`; this adds the ramp and an update that is one fused kernel per
+dtype.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 def ramped_decay(step: int, decay: float) -> float:
     """Weight of the past at an optimizer step, counted from 0.
 
-    The ramp lets the average forget the random start, after TensorFlow's
+    The ramp lets the average forget the random start, as in TensorFlow's
     `ExponentialMovingAverage(num_updates=…)`.
     """
     return min(decay, (1 + step) / (10 + step))
@@ -35,8 +36,8 @@ class ExponentialMovingAverage(WeightAveraging):
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             assert self._average_model is not None
-            # At 0 the first update would copy instead of average; on the CPU, since
-            # torch looks at it in each step, which on a GPU would wait for the step.
+            # At 0 the first update would copy instead of average. On the CPU, since
+            # torch reads it in each step, and reading it from a GPU would wait.
             self._average_model.n_averaged = torch.tensor(1)
 
     def should_update(

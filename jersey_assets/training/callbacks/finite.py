@@ -1,4 +1,4 @@
-"""Stops a training whose loss is no longer a number, before anything of it is kept."""
+"""Stops a training whose loss is NaN or infinite, before any of it is saved."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _NEVER = 2**62
 
 
 class FiniteLoss(Callback):
-    """Raises where a loss is NaN or infinite, with step and learning rate.
+    """Raises if a loss is NaN or infinite, with step and learning rate.
 
     The first such step is remembered on the loss's device. Reading it waits for the
-    device, so on a GPU that is done now and then, before each validation and before
-    each save; on a CPU, where it costs nothing, at each step.
+    device, so on a GPU it is read now and then, before each validation and before each
+    save; on a CPU, where it costs nothing, at each step.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A frozen backbone: pretrained layers stay until the new head has settled."""
+"""Freezes pretrained layers for the first epochs (`freeze_epochs`)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jersey_assets.training.network.architectures import classification_head
 
 
 class FreezeBackbone(Callback):
-    """Holds all layers but the classification head for a number of epochs.
+    """Freezes all layers except the classification head for a number of epochs.
 
-    Their weights get no gradient, and their BatchNorm statistics stay too. The epoch
-    alone decides, so a resumed training is frozen or free as it was.
+    Their weights get no gradient, and their BatchNorm statistics do not change. Only
+    the epoch decides, so a resumed training is in the same state as before.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -21,7 +21,7 @@ class FreezeBackbone(Callback):
         self._epochs = epochs
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        # Lightning starts no epoch where it resumes in the middle of one.
+        # Lightning does not start an epoch if it resumes in the middle of one.
         self._hold(trainer, module)
 
     def on_train_epoch_start(
@@ -39,11 +39,11 @@ class FreezeBackbone(Callback):
 
 
 def count_trainable(network: nn.Module, *, frozen: bool) -> int:
-    """Counts the numbers that training changes.
+    """Counts the parameters that training changes.
 
     Args:
         network: the model.
-        frozen: whether its backbone stayed frozen to the end.
+        frozen: whether its backbone was frozen to the end.
     """
     _, head = classification_head(network)
     learning = head if frozen else network

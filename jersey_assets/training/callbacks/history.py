@@ -1,4 +1,4 @@
-"""The history of a training: what each epoch gave, as it happens."""
+"""Records the losses, top-1 and time of each epoch while the training runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class History(Callback):
     """Records an `Epoch` after each validation and passes it on."""
 
     def __init__(self, record: Record, report: Callable[[Epoch], None]) -> None:
-        """Starts a history, or goes on with the record of an interrupted training.
+        """Starts a history, or continues the record of an interrupted training.
 
         Args:
-            record: where the epochs, the time, the device and its arithmetic go.
+            record: gets the epochs, the time, the device and its precision.
             report: called with each new epoch.
         """
         self._record, self._report = record, report

@@ -1,4 +1,4 @@
-"""The order of callbacks, which Lightning calls one after another in each hook."""
+"""Checks the order of callbacks, which Lightning calls one after another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Ordered(Callback):
-    """A callback that uses what others have done before it in the same hook.
+    """A callback that depends on what other callbacks did before it in the same hook.
 
     It refuses to start in a trainer that would call one of them after it.
     """
@@ -23,7 +23,7 @@ class Ordered(Callback):
         """Checks the trainer's list.
 
         Raises:
-            ValueError: one of those that come before this one is missing or later.
+            ValueError: a callback that must come before this one is missing or later.
         """
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         before = callbacks[: callbacks.index(self)]

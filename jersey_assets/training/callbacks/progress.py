@@ -1,4 +1,4 @@
-"""Progress within an epoch, said now and then, and what the training steps took."""
+"""Logs progress within an epoch, and measures speed and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from jersey_assets.training.record import Record
 
 SECONDS_BETWEEN = 10.0
-"""Each line is an event in Dagster's log, which keeps it for ever."""
+"""Each line is an event in Dagster's log, which keeps it forever."""
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ class Progress(Callback):
     """Logs percent, images per second and the time left, at a bounded rate."""
 
     def __init__(self, record: Record, batch_size: int) -> None:
-        """Starts, or goes on with the record of an interrupted training.
+        """Starts, or continues the record of an interrupted training.
 
         Args:
-            record: where speed and memory go.
+            record: gets speed and memory.
             batch_size: crops in a batch, of all devices together.
         """
         self._record, self._batch_size = record, batch_size
@@ -79,8 +79,8 @@ class Progress(Callback):
         left = passed * (1 - whole) / (whole - self._share_at_start)
         speed = self._record.train_images / self._record.train_seconds
         log.info(
-            "epoch %d/%d: %.0f %% of it, %.0f %% of the training, %.0f images/s, "
-            "%s left",
+            "epoch %d/%d: %.0f %% of the epoch, %.0f %% of the training, "
+            "%.0f images/s, %s left",
             trainer.current_epoch + 1,
             epochs,
             100 * share,
@@ -96,7 +96,7 @@ def _epochs(trainer: pl.Trainer) -> int:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 40 s, 12 min, 3 h 5 min."""
+    """Formats a time for people: 40 s, 12 min, 3 h 5 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -104,7 +104,7 @@ def duration(seconds: float) -> str:
 
 
 def _peak_memory() -> float:
-    """The most memory that this process ever held, in MB."""
+    """The peak memory of this process, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts kibibytes, macOS bytes.
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""Saves a training while it runs: its best epochs, and where to resume from."""
+"""Saves a training while it runs: its best epochs, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from jersey_assets.training.record import Record
 from jersey_assets.training.resume import ResumeFolder, State
 
 SAVE_EVERY_S = 60.0
-"""A kill without warning loses at most this much work, and the step it falls into."""
+"""A kill without warning loses at most this much work, plus the current step."""
 _AGREE_EVERY = 10
 
 
 class Saving(Ordered):
     """Saves the training every minute and when it is asked to stop.
 
-    SIGTERM and SIGINT ask it to. Then the training goes on to the next optimizer
-    step, or to the end of the epoch where that was the epoch's last, is saved and
-    ends with `Interrupted`: what is saved there can be resumed to the bit.
+    SIGTERM and SIGINT ask it to stop. Then the training continues to the next
+    optimizer step, or to the end of the epoch if that step was its last, is saved and
+    ends with `Interrupted`: from there it can be resumed bit by bit.
     """
 
-    # What these have noted of a step or an epoch is saved with it, and the time that a
-    # save takes is no part of a step's.
+    # What these have recorded about a step or an epoch is saved with it, and the time
+    # of a save does not count as a step's.
     after = (Threads, ExponentialMovingAverage, History, Progress, Confusions)
 
     def __init__(
@@ -58,7 +58,7 @@ class Saving(Ordered):
         Args:
             folder: where its files go.
             plan: goes into the checkpoints; its recipe says when patience ends.
-            record: what the other callbacks have noted.
+            record: what the other callbacks have recorded.
             ema: the averaged weights.
         """
         self.asked_to_stop = False
@@ -70,7 +70,7 @@ class Saving(Ordered):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._saved_at = time.monotonic()
         self._step = trainer.global_step
-        # Lightning has put its own handlers here, and puts back those of before.
+        # Lightning has installed its own handlers, and restores the earlier ones.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._notice)
@@ -80,8 +80,8 @@ class Saving(Ordered):
     ) -> None:
         stepped = trainer.global_step != self._step
         self._step = trainer.global_step
-        # In the middle of an accumulation the gradients so far would be lost, and
-        # after the last batch Lightning would skip the validation.
+        # In the middle of an accumulation, its gradients would be lost, and after the
+        # last batch Lightning would skip the validation.
         if not stepped or trainer.is_last_batch:
             return
         # Several processes must agree, which takes time.
@@ -111,7 +111,7 @@ class Saving(Ordered):
         module: pl.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
-        # At the end of an epoch the metrics have been read and begin anew.
+        # At the end of an epoch the metrics have been read and start again.
         metrics = {} if trainer.is_last_batch else _metrics(module)
         checkpoint["metrics"] = {
             name: metric.metric_state for name, metric in metrics.items()
@@ -141,7 +141,7 @@ class Saving(Ordered):
                 "training was interrupted after "
                 f"{count(trainer.global_step, 'step')}, in epoch "
                 f"{trainer.current_epoch + 1}; the next run of the same recipe on the "
-                "same data goes on from there"
+                "same data resumes there"
             )
 
     def _save(self, trainer: pl.Trainer, *, finished: bool = False) -> None:
@@ -156,7 +156,7 @@ class Saving(Ordered):
         if trainer.is_global_zero:
             self._folder.save(state, files)
         elif name:
-            # Lightning wants all processes in a save; the first one writes.
+            # Lightning needs all processes in a save; the first one writes.
             trainer.save_checkpoint(self._folder.path / name)
         trainer.strategy.barrier()
         self._saved_at = time.monotonic()
@@ -165,7 +165,7 @@ class Saving(Ordered):
         self._weights[epoch.file].save(path)
 
     def _snapshot(self, module: pl.LightningModule, epoch: Epoch) -> Checkpoint:
-        """The weights as they are now, on the CPU."""
+        """Returns the current weights, on the CPU."""
         data = self._plan.data
         return Checkpoint(
             recipe=self._plan.recipe,

@@ -1,4 +1,4 @@
-"""Sets the number of threads that the training's steps use."""
+"""Sets the number of CPU threads of the training steps, by recipe or by measuring."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 class Threads(Callback):
     """Gives each step the recipe's number of threads, or the fastest one.
 
-    Once the first comparison has told the speed, the log says how long the training
-    will take. Processes that train together compare together.
+    After the first comparison the log says how long the training will take. Processes
+    that train together compare together.
     """
 
     def __init__(self, record: Record, threads: int | None, batch_size: int) -> None:
-        """Starts, or goes on with the record of an interrupted training.
+        """Starts, or continues the record of an interrupted training.
 
         Args:
-            record: where the choices go.
+            record: gets the choices.
             threads: the number of threads, or None to choose by measuring, from 1 to
                 as many as this process has.
             batch_size: crops in a batch, of all devices together.
@@ -42,7 +42,7 @@ class Threads(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.strategy.root_device.type != "cpu":
-            # The steps run elsewhere: whatever the number, it is no other.
+            # The steps run on a GPU, so the number never changes.
             self._candidates = [self._before]
         if len(self._candidates) == 1:
             self._note(self._candidates[0], trainer)
@@ -94,7 +94,7 @@ class Threads(Callback):
             self._tell_plan(trainer, times[best])
 
     def _note(self, threads: int, trainer: pl.Trainer) -> bool:
-        """Notes a choice, and gives whether it differs from the last one."""
+        """Records a choice, and returns whether it differs from the last one."""
         new = not self._noted or self._noted[-1].threads != threads
         if new:
             self._noted.append(ThreadChoice(trainer.global_step, threads))
@@ -105,8 +105,8 @@ class Threads(Callback):
         assert epochs
         done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         log.info(
-            "this training shows %s crops, %s batches in %d epochs, and takes some %s "
-            "more at the speed of its first batches (%.0f images/s)",
+            "this training shows %s crops in %s batches and %d epochs; at the speed "
+            "of its first batches it takes some %s more (%.0f images/s)",
             f"{epochs * batches * self._batch_size:,}",
             f"{epochs * batches:,}",
             epochs,
@@ -116,5 +116,5 @@ class Threads(Callback):
 
 
 def _halves(count: int) -> list[int]:
-    """1, …, half of it, all of it."""
+    """Returns 1, …, count / 2, count."""
     return sorted({max(1, count >> shift) for shift in range(count.bit_length())})

@@ -1,1 +1,1 @@
-"""Crops in memory, sampled and batched."""
+"""Training data: crops decoded into memory, sampled and batched."""

@@ -1,4 +1,4 @@
-"""Batches: which crops go into each step, taken from memory without workers."""
+"""Makes training batches and loaders from the crops in memory, without workers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _CropBatches(Dataset[tuple[Tensor, Tensor]]):
 
 
 class _Batches(Sampler[Tensor]):
-    """Indices of each batch; in the table's order where none is given by epoch."""
+    """Indices of each batch; in the table's order unless an epoch's order is given."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class _Batches(Sampler[Tensor]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        # A last, smaller batch would give its crops' BatchNorm too much weight.
+        # In a smaller last batch, each crop would weigh too much in BatchNorm.
         whole, rest = divmod(self.count, self.batch_size)
         return whole + (self.order is None and rest > 0)
 
@@ -62,25 +62,25 @@ class _Batches(Sampler[Tensor]):
 
 
 class _Loader(DataLoader[tuple[Tensor, Tensor]]):
-    """A loader that Lightning can save in the middle of an epoch."""
+    """A loader whose position Lightning can save in the middle of an epoch."""
 
     def __init__(self, crops: Crops, batches: _Batches) -> None:
         super().__init__(_CropBatches(crops), sampler=batches, batch_size=None)
         self._batches = batches
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch have been taken."""
+        """Returns how many batches of the epoch have been taken."""
         return {"taken": self._batches.taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes on after that many batches."""
+        """Continues after that many batches."""
         self._batches.taken = state["taken"]
 
 
 def rows_per_batch(recipe: Recipe, train: Crops) -> int:
     """Number of crops in a training batch, of all devices together.
 
-    A dataset smaller than a batch is one batch; every device gets as many rows.
+    A dataset smaller than a batch is one batch; every device gets equally many rows.
 
     Raises:
         TrainingError: that would be less than two for each device.
@@ -88,9 +88,9 @@ def rows_per_batch(recipe: Recipe, train: Crops) -> int:
     size = min(recipe.batch_size, len(train)) // recipe.devices * recipe.devices
     if size < 2 * recipe.devices:
         raise TrainingError(
-            f"no training batch can be made: each of {recipe.devices} devices needs 2 "
+            f"cannot make a training batch: each of {recipe.devices} devices needs 2 "
             f"crops or more, train has {count(len(train), 'crop')} and batch_size is "
-            f"{recipe.batch_size}; add crops, or lower devices or raise batch_size"
+            f"{recipe.batch_size}; add crops, lower devices, or raise batch_size"
         )
     return size
 

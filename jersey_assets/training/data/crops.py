@@ -1,4 +1,4 @@
-"""Crops as the network sees them: decoded once into one uint8 tensor."""
+"""Loads the crops of a split into one uint8 tensor, and chooses their size."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _IN_MEMORY = 4 * 1024**3
-"""Bytes of crops that are held in memory; more of them lie in a temporary file."""
+"""Bytes of crops that are held in memory; more are kept in a temporary file."""
 
 
 _LEAST_SIZE, _LARGEST_SIZE = 64, 96
-"""Sides of inputs that are chosen by the crops, px."""
+"""Smallest and largest side of inputs that is chosen by the crops, px."""
 
 log = logging.getLogger(__name__)
 
@@ -64,17 +64,17 @@ class Crops:
 
 
 def evaluation_split(table: pd.DataFrame) -> str:
-    """Names the split that models are judged on: test, or valid without one."""
+    """Names the split that models are judged on: test, or valid if there is no test."""
     return "test" if (table["split"] == "test").any() else "valid"
 
 
 def natural_size(table: pd.DataFrame) -> int:
-    """Side of the input that shows crops as large as most of them are, px.
+    """Chooses the side of the input by the size of most crops, px.
 
     It is the median of the crops' longer sides, to the nearest multiple of 16 (the
     network halves its maps four times), from 64 to 96: below, digits of some 20 px
-    would be lost in the first layers; above, a step's time grows faster than what it
-    teaches.
+    would be lost in the first layers; above, a step's time grows faster than its
+    benefit.
 
     Args:
         table: rows of the validated table (`width`, `height`, px).
@@ -82,7 +82,7 @@ def natural_size(table: pd.DataFrame) -> int:
     middle = float(table[["width", "height"]].max(axis=1).median())
     size = min(max(16 * round(middle / 16), _LEAST_SIZE), _LARGEST_SIZE)
     log.info(
-        "image_size: %d px, since the median train crop's longer side has %.0f px",
+        "image_size: %d px, since the train crops' median longer side is %.0f px",
         size,
         middle,
     )
@@ -101,7 +101,7 @@ def load_crops(
         image_size: side of the square that each crop is stretched to, px.
 
     Raises:
-        AnnotationError: an image is not the one that was validated.
+        AnnotationError: an image has changed since it was validated.
     """
     rows = zip(table["image"], table["image_sha256"], strict=True)
     files = (read_validated(root, name, digest) for name, digest in rows)
@@ -150,16 +150,16 @@ def _decode(
 
 
 def _room(count: int, size: int) -> Tensor:
-    """Makes room for crops: uint8 [count, 3, size, size], not written yet.
+    """Allocates an uninitialized tensor for crops: uint8 [count, 3, size, size].
 
     Raises:
-        OSError: they need a file, and the disk (`TMPDIR`) has no room for it.
+        OSError: they need a file, and the disk (`TMPDIR`) has not enough space.
     """
     shape = count, 3, size, size
     if math.prod(shape) <= _IN_MEMORY:
         return torch.empty(shape, dtype=torch.uint8)
-    # The file has no name, so that it is gone with whoever reads it. Its blocks are
-    # taken now: a disk that fills up later would end the process without a word.
+    # The file has no name, so it disappears with its last reader. Its blocks are
+    # reserved now: a disk that fills up later would kill the process without a message.
     with tempfile.TemporaryFile() as file:
         allocate(file.fileno(), math.prod(shape))
         return torch.from_numpy(np.memmap(file, np.uint8, shape=shape))

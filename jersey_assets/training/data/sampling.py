@@ -1,4 +1,4 @@
-"""Which crops an epoch shows, and in what order: a function of seed and epoch."""
+"""The sampler: which crops an epoch shows, and in what order, by seed and epoch."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from torch import Generator, Tensor
 
 from jersey_assets.training.recipe import Balance
 
-# Draws come from a class in proportion to its crops to this power.
+# A class is drawn in proportion to this power of its number of crops.
 _POWER: dict[Balance, float] = {"none": 1.0, "sqrt": 0.5, "balanced": 0.0}
 
 
 class EpochOrder:
-    """Orders of the train split, by epoch."""
+    """The order of the train crops in each epoch."""
 
     def __init__(self, targets: Tensor, sampler: Balance, seed: int) -> None:
         """Sets where the crops are drawn from.
 
         Args:
             targets: int64 [n], the crops' class indices.
-            sampler: `none` shows each crop once an epoch. The others draw as many
+            sampler: `none` shows each crop once per epoch. The others draw as many
                 with replacement, each class equally often (`balanced`) or in
-                proportion to the square root of its crops (`sqrt`).
+                proportion to the square root of its number of crops (`sqrt`).
             seed: the recipe's seed.
         """
         self._targets, self._sampler, self._seed = targets, sampler, seed
@@ -42,7 +42,7 @@ class EpochOrder:
 
         Args:
             epochs: how many epochs there were.
-            shown: crops of each that made a whole batch.
+            shown: crops per epoch that fill whole batches.
             num_classes: number of classes.
         """
         draws = torch.zeros(num_classes, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""What a training learns from: labels, crops of two splits, their normalization."""
+"""TrainingData: labels, train and valid crops, and their normalization."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TrainingData:
         return self.train.images.shape[-1]
 
     def digest(self) -> str:
-        """Digest of all that a training sees of it: sha256, hex."""
+        """Digest of all data that a training sees: sha256, hex."""
         normalization = [list(self.mean), list(self.std)]
         made = hashlib.sha256(canonical_json([list(self.labels), normalization]))
         for crops in (self.train, self.valid):

@@ -1,1 +1,1 @@
-"""The networks, their losses, their weights."""
+"""Network architectures, losses, pretrained weights, Grad-CAM, layer summary."""

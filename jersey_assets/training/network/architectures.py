@@ -1,4 +1,4 @@
-"""The networks that a recipe can name, shaped for crops of some tens of pixels."""
+"""The network architectures that a recipe can name: JerseyNet and ResNets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from jersey_assets.training.recipe import Recipe
 
 _STAGES = ((32, 1), (64, 2), (128, 2), (256, 2))
-"""Channels and residual blocks of each stage, which halves the resolution."""
+"""Channels and residual blocks of each stage; each halves the resolution."""
 
 _PLACES = (2, 4)
 
@@ -28,14 +28,14 @@ def build_model(recipe: Recipe, labels: Sequence[str]) -> nn.Module:
     """
     if recipe.model == "jerseynet":
         return JerseyNet(labels)
-    import torchvision  # takes longer than PyTorch itself, and JerseyNet needs none
+    import torchvision  # imports slower than PyTorch itself; JerseyNet works without it
 
     model: nn.Module = torchvision.models.get_model(
         recipe.model, weights=None, num_classes=len(labels)
     )
     if recipe.stem == "small":
-        # 7x7 stride 2 and max pooling leave 16 x 16 of a 64-px crop before the first
-        # block; digits of 30 px need more of it.
+        # A 7x7 convolution of stride 2 and max pooling leave 16 x 16 of a 64-px crop
+        # before the first block; digits of 30 px need more.
         model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=2, padding=1, bias=False)
         model.maxpool = nn.Identity()
     return model
@@ -59,7 +59,7 @@ class JerseyNet(nn.Module):
             layers += [_Residual(width) for _ in range(residuals)]
             before = width
         self.features = nn.Sequential(*layers)
-        # Keeps where in the crop a shape was seen: 12 and 21 hold the same digits.
+        # Keeps where in the crop a shape was seen: 12 and 21 have the same digits.
         self.pool = nn.AdaptiveAvgPool2d(_PLACES)
         self.head = SpelledLinear(before * _PLACES[0] * _PLACES[1], labels)
 
@@ -70,11 +70,11 @@ class JerseyNet(nn.Module):
 
 
 class SpelledLinear(nn.Linear):
-    """A linear layer in which labels share what is written in them.
+    """A linear layer in which labels share the weights of their characters.
 
     A label's weights are its own plus those of its characters, each at its place from
-    the right: 26 learns from all that is seen of 2x and of x6. It is still one linear
-    map, so that nothing is added to what a trained model can express or costs.
+    the right: 26 learns from all crops of 2x and of x6. It is still one linear map, so
+    a trained model can express no more, and costs no more, than with a plain layer.
     """
 
     incidence: Tensor
@@ -85,11 +85,11 @@ class SpelledLinear(nn.Linear):
         longest = max(map(len, labels), default=0)
         spelled = [set(enumerate(label.rjust(longest))) for label in labels]
         written = sorted(set().union(*spelled))
-        # All characters of a label learn at once. Together they count as two at most:
-        # the sum of thirty takes steps that are too large for anything to be learnt.
+        # All characters of a label learn at once. Together they count as at most two:
+        # the sum of thirty would take steps too large to learn anything.
         share = min(1.0, 2 / max(longest, 1))
         incidence = torch.tensor([[share * (c in s) for c in written] for s in spelled])
-        # Known from the labels, so that no file needs to hold it.
+        # It follows from the labels, so no file needs to store it.
         self.register_buffer("incidence", incidence, persistent=False)
         self.character_weight = nn.Parameter(torch.zeros(len(written), features))
 
@@ -110,10 +110,10 @@ class SpelledLinear(nn.Linear):
 
 
 class _Residual(nn.Module):
-    """Two convolutions beside the identity, silent at the start of training.
+    """Two convolutions beside the identity, which add zero at the start of training.
 
-    The second has no ReLU of its own: behind a silent normalization it would let no
-    gradient through, and the block would stay silent for ever.
+    The second has no ReLU of its own: after a normalization with zero weights it would
+    let no gradient through, and the block would add zero forever.
     """
 
     def __init__(self, width: int) -> None:
@@ -134,7 +134,7 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 def classification_head(network: nn.Module) -> tuple[str, nn.Linear]:
-    """Finds a network's head, its last linear layer, and the name of it."""
+    """Finds a network's head, its last linear layer, and its name."""
     layers = [
         (name, layer)
         for name, layer in network.named_modules()

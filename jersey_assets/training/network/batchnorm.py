@@ -1,8 +1,8 @@
-"""BatchNorm over the whole batch when its rows lie on several processes.
+"""BatchNorm over the whole batch when its rows are spread over several processes.
 
-torch's `SyncBatchNorm` does this on GPUs only; this one is plain tensor arithmetic
-and one all-reduce, the same on every device, so that what is tested on CPUs is what
-runs on GPUs. Names of parameters and buffers stay those of `BatchNorm2d`.
+torch's `SyncBatchNorm` does this on GPUs only; this one is plain tensor arithmetic and
+one all-reduce, the same on every device, so that tests on CPUs cover what runs on GPUs.
+Names of parameters and buffers are those of `BatchNorm2d`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SyncedBatchNorm(LayerSync):
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Keeps the model as it is: alone, a process computes what it should."""
+        """Keeps the model as it is: it computes the same in a single process."""
         return model
 
 
@@ -59,7 +59,7 @@ class _BatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Moves the running statistics, that evaluation uses, towards the batch's."""
+        """Moves the running statistics for evaluation towards the batch's."""
         for running, seen in (
             (self.running_mean, mean),
             (self.running_var, variance),

@@ -1,8 +1,8 @@
-"""Grad-CAM: where in a crop a network saw what it answered.
+"""Grad-CAM: which parts of a crop support the network's answer.
 
 Selvaraju et al. 2017, "Grad-CAM: Visual explanations from deep networks via
 gradient-based localization": the maps of the last convolutional stage, each weighted
-by the mean slope of the answer's logit over it; what speaks against is cut off.
+by the mean gradient of the answer's logit over it; negative values are cut off.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from torch import Tensor, nn
 
 
 def grad_cam(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Maps what speaks for each crop's answer.
+    """Maps what supports each crop's answer.
 
     Args:
         network: in evaluation mode, from inputs to logits.
         inputs: float32 [n, 3, h, w], normalized.
 
     Returns:
-        float32 [n, h, w] in 0..1, the highest of each crop 1 (or all 0, where
-        nothing speaks for the answer).
+        float32 [n, h, w] in 0..1, the highest of each crop 1 (or all 0 if nothing
+        supports the answer).
     """
     seen: list[Tensor] = []
     stage = _last_stage(network)
     handle = stage.register_forward_hook(lambda *call: seen.append(call[2]))
     try:
         with torch.enable_grad():
-            # Without this a network of frozen weights would give no slopes.
+            # Without this a network of frozen weights would give no gradients.
             logits = network(inputs.detach().requires_grad_())
             answers = logits.amax(1).sum()
             (slopes,) = torch.autograd.grad(answers, seen[0])

@@ -1,4 +1,4 @@
-"""Losses: cross-entropy and focal loss, smoothed and weighted by class."""
+"""The losses (`loss`): cross-entropy and focal loss, smoothing, class weights."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from jersey_assets.training.recipe import Balance, Recipe
 
-# Classes weigh in proportion to their crops to this power.
+# A class weighs in proportion to this power of its number of crops.
 _POWER: dict[Balance, float] = {"none": 0.0, "sqrt": -0.5, "balanced": -1.0}
 
-# Where the right class is certain, the slope of a focus below 1 would be infinite.
+# If the true class is certain, the gradient for a gamma below 1 would be infinite.
 _LEAST_DOUBT = 1e-6
 
 
@@ -20,8 +20,8 @@ def class_weights(targets: Tensor, num_classes: int, balance: Balance) -> Tensor
     Args:
         targets: int64 [n], class indices of the train split.
         num_classes: number of classes.
-        balance: `none` gives ones, `balanced` the inverse of each class's crops,
-            `sqrt` its square root.
+        balance: `none` gives ones, `balanced` the inverse of each class's number of
+            crops, `sqrt` the square root of that.
 
     Returns:
         float32 [num_classes].
@@ -32,10 +32,10 @@ def class_weights(targets: Tensor, num_classes: int, balance: Balance) -> Tensor
 
 
 class ClassificationLoss(nn.Module):
-    """The recipe's loss: logits and classes in, the mean over a batch out.
+    """The recipe's loss: maps logits and classes to the mean over a batch.
 
-    The focal loss (Lin et al. 2017, "Focal loss for dense object detection") lets
-    crops count less the surer they are read: (1 - p) ** gamma times cross-entropy;
+    In the focal loss (Lin et al. 2017, "Focal loss for dense object detection") crops
+    count less the more confidently they are read: (1 - p) ** gamma times cross-entropy;
     with gamma 0 it is cross-entropy. Smoothing and class weights act in both as in
     `torch.nn.functional.cross_entropy`.
     """
@@ -44,7 +44,7 @@ class ClassificationLoss(nn.Module):
         """Takes `loss`, `focal_gamma` and `label_smoothing` from the recipe.
 
         Args:
-            recipe: the training's knobs.
+            recipe: the training's settings.
             weights: float32 [classes], as `class_weights` gives them.
         """
         super().__init__()
@@ -58,8 +58,8 @@ class ClassificationLoss(nn.Module):
         """The loss of a batch: logits float [n, classes], targets int64 [n]."""
         if self._focal:
             return self._sum_focal(logits, targets) / len(targets)
-        # Not PyTorch's weighted mean: over its own weights' sum, a batch of rare crops
-        # would count no more than one of frequent ones, and shards would not add up.
+        # Not PyTorch's weighted mean: divided by its own weights' sum, a batch of rare
+        # crops would count no more than a frequent one, and shards would not add up.
         summed = F.cross_entropy(
             logits,
             targets,

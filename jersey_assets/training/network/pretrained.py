@@ -1,7 +1,7 @@
-"""Weights that a training starts from: torchvision's, or a file that people supplied.
+"""Pretrained weights (`weights`): torchvision's, or a file supplied by the user.
 
-Run config names them and gives no path and no address. What is read is tensors and
-plain values (`weights_only=True`): nothing in it can run.
+Run config gives a name, not a path or a URL. Only tensors and plain values are read
+(`weights_only=True`): nothing in the file can run.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from jersey_assets.training.network.architectures import classification_head
 from jersey_assets.training.recipe import Recipe
 
 FOLDER = "weights"
-"""Where supplied files lie, below the artifact root."""
+"""Folder of supplied files, below the artifact root."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """What a network takes from pretrained weights, by the names of its tensors."""
+    """Which of a network's tensors come from pretrained weights, and which do not."""
 
     taken: tuple[str, ...]
     left: tuple[str, ...]
@@ -40,8 +40,8 @@ class Pretrained:
     Attributes:
         name: as the recipe says it.
         tensors: by the names of torchvision's networks, or of ours.
-        labels: what the classification head answers, in class order; None where
-            the file does not say.
+        labels: of the classification head, in class order; None if the file does not
+            say.
     """
 
     name: str
@@ -58,17 +58,17 @@ class Pretrained:
         return made.hexdigest()
 
     def match(self, network: nn.Module, labels: tuple[str, ...]) -> Match:
-        """Finds what a network takes: every tensor of the same name and shape.
+        """Finds the tensors to copy: all of the same name and shape.
 
-        A first layer of another shape keeps its random start, and so does the head
-        where the labels are others.
+        A first layer of another shape keeps its random start, and so does the head if
+        the labels differ.
 
         Args:
             network: what the weights are for.
-            labels: what its head shall answer, in class order.
+            labels: of its head, in class order.
 
         Raises:
-            TrainingError: less than half of the tensors fit: it is another network.
+            TrainingError: less than half of the tensors fit: the network is another.
         """
         wanted = network.state_dict()
         fits = {
@@ -82,8 +82,8 @@ class Pretrained:
         if len(taken) < len(wanted) / 2:
             raise TrainingError(
                 f"weights: {self.name} fits {len(taken)} of {len(wanted)} tensors of "
-                "the recipe's model, so it is of another network; name the model that "
-                "it was made for, or set weights: none"
+                "the recipe's model, so it is for another network; set the model that "
+                "it was made for, or weights: none"
             )
         return Match(taken, tuple(name for name in wanted if not fits[name]))
 
@@ -100,14 +100,14 @@ class Pretrained:
 
 
 def pretrained(recipe: Recipe, read: Callable[..., bytes]) -> Pretrained | None:
-    """Gets the weights that a recipe names, or None for a random start.
+    """Loads the weights that a recipe names, or returns None for a random start.
 
     Args:
         recipe: names them.
-        read: gives the content of the first file of these names that `FOLDER` has.
+        read: returns the content of the first file of these names in `FOLDER`.
 
     Raises:
-        TrainingError: torchvision's cannot be downloaded, or a file holds no weights.
+        TrainingError: torchvision's weights cannot be downloaded, or a file has none.
     """
     if recipe.weights == "none":
         return None
@@ -126,8 +126,8 @@ def _of_torchvision(model: str) -> Pretrained:
         )
     except (OSError, RuntimeError) as error:
         raise TrainingError(
-            f"weights: imagenet cannot be had: torchvision did not get {found} for "
-            f"{model} ({error}); this machine may have no network: put a file with "
+            f"weights: imagenet cannot be downloaded: torchvision did not get {found} "
+            f"for {model} ({error}). If this machine has no network, put a file with "
             f"these weights into {FOLDER}/ below the artifact root and name it"
         ) from error
     return Pretrained("imagenet", tensors, labels=())
@@ -141,8 +141,8 @@ def _supplied(name: str, data: bytes) -> Pretrained:
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise TrainingError(
-            f"weights: {name} is refused: it is damaged, or holds more than tensors "
-            f"and plain values: {error}"
+            f"weights: {name} is refused, since it is damaged or holds more than "
+            f"tensors and plain values: {error}"
         ) from error
     known = isinstance(content, dict)
     tensors = content.get("state_dict", content) if known else None

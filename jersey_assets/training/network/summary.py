@@ -1,4 +1,4 @@
-"""What a network is made of: its layers, their sizes and their work."""
+"""Describes a network's layers: parameters, output shapes, FLOPs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DEPTH = 2
 
 
 def describe_model(network: nn.Module, image_size: int) -> dict[str, Any]:
-    """Describes a network by one crop's forward pass.
+    """Describes a network by the forward pass of one crop.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -53,7 +53,7 @@ def describe_model(network: nn.Module, image_size: int) -> dict[str, Any]:
 def _run_once(
     network: nn.Module, layers: Mapping[str, nn.Module], image_size: int
 ) -> tuple[dict[nn.Module, str], FlopCounterMode]:
-    """Runs one crop through a network; gives its layers' outputs and the work."""
+    """Runs one crop through a network; returns its layers' output shapes and FLOPs."""
     shapes: dict[nn.Module, str] = {}
 
     def note(layer: nn.Module, inputs: Any, output: Tensor) -> None:

@@ -88,8 +88,8 @@ def test_files_are_read_down_to_the_deepest_folder_and_the_next_is_named(
     make_chain(deep.root / path, 1)
     [(split, folder, reason, message)] = told(deep)
     assert (split, folder, reason) == ("train", f"{path}/d", "file.unreadable")
-    assert "deeper than 64" in message
-    assert "move it up, or out of the dataset" in message
+    assert "more than 64 deep" in message
+    assert "move them up, or out of the dataset" in message
     validation = deep.validate()
     assert validation.summary["outcome"] == "reject"
     assert found(validation) >= {(f"{path}/d", 0, "file.unreadable")}
@@ -181,8 +181,8 @@ def test_a_link_to_what_is_read_already_is_told_once(
     before = good.validate().summary["splits"]
     assert read(good) == OWN
     message = (
-        f"a link leads from here to {shown}, which is read already; nothing is read "
-        "through the link, delete it"
+        f"this is a link to {shown}, which is already read; nothing is read "
+        "through the link, so delete it"
     )
     assert told(good) == [(split, path, "file.linked", message)]
     validation = good.validate()
@@ -218,8 +218,8 @@ def test_a_split_may_lie_elsewhere_in_the_dataset(good: Dataset) -> None:
         (
             path,
             "file.linked",
-            f"a link leads from here to {target}, which is read already as {name}; "
-            "nothing is read through the link, delete it",
+            f"this is a link to {target}, which is already read as {name}; "
+            "nothing is read through the link, so delete it",
         )
         for path, target, name in (
             ("valid/a", "pool", "train"),
@@ -237,7 +237,7 @@ def test_what_lies_in_no_split_is_read_by_the_first_link(good: Dataset) -> None:
     assert read(good) == [OWN[0], ("train", "train/z/more.jsonl"), *OWN[1:]]
     [(split, path, reason, message)] = told(good)
     assert (split, path, reason) == ("valid", "valid/a/deep", "file.linked")
-    assert "pool/deep, which is read already as train/z" in message
+    assert "pool/deep, which is already read as train/z" in message
 
 
 def test_a_file_of_another_name_is_read_in_the_split_where_it_lies(

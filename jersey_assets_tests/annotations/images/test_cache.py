@@ -174,5 +174,5 @@ def test_workers_that_cannot_start_are_no_fault_of_the_images(
 ) -> None:
     monkeypatch.setattr(measure_pool, "_FEW", 0)
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(AnnotationError, match="does not start"):
+    with pytest.raises(AnnotationError, match="did not start"):
         good.validate()

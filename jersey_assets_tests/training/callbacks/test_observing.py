@@ -41,7 +41,7 @@ def test_progress_is_said_with_percent_speed_and_time_left(
     lines = [r.getMessage() for r in caplog.records if r.name == progress.__name__]
     assert len(lines) == 2 * 5
     form = (
-        r"epoch (\d)/2: (\d+) % of it, (\d+) % of the training, "
+        r"epoch (\d)/2: (\d+) % of the epoch, (\d+) % of the training, "
         r"(\d+) images/s, (\d+) s left"
     )
     read = [[int(n) for n in re.fullmatch(form, line).groups()] for line in lines]  # type: ignore[union-attr]

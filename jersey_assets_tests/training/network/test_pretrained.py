@@ -196,7 +196,7 @@ def test_a_missing_file_is_named_with_what_is_there(tmp_path: Path) -> None:
         pretrained(Recipe(weights="mine"), read)
     (tmp_path / "weights").mkdir()
     torch.save({}, tmp_path / "weights" / "other.pt")
-    with pytest.raises(StorageError, match=r"there are: other\.pt"):
+    with pytest.raises(StorageError, match=r"it has: other\.pt"):
         pretrained(Recipe(weights="mine"), read)
 
 
@@ -207,7 +207,7 @@ def test_without_a_network_imagenet_weights_are_an_error_that_helps(
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     recipe = Recipe(model="resnet18", weights="imagenet")
-    with pytest.raises(TrainingError, match="may have no network: put a file"):
+    with pytest.raises(TrainingError, match="has no network, put a file"):
         pretrained(recipe, lambda *_: b"")
 
 
@@ -215,7 +215,7 @@ def test_without_a_network_imagenet_weights_are_an_error_that_helps(
     ("knobs", "sentence"),
     [
         ({"weights": "imagenet"}, "not for jerseynet"),
-        ({"freeze_epochs": 2}, "would hold random layers"),
+        ({"freeze_epochs": 2}, "would freeze random layers"),
         ({"freeze_epochs": -1, "weights": "x"}, "freeze_epochs"),
     ],
 )

@@ -18,7 +18,7 @@ from jersey_assets_tests.export.contract.broken.surgery import (
     set_shape,
 )
 
-NEIGHBOURS = "depend on neighbours"
+NEIGHBOURS = "depend on other rows"
 
 
 @broken(BATCH, "it fails at batches of 64, batches of ", LOGITS, MAPPING)
@@ -38,7 +38,7 @@ def fixed_at_two_inside(model):
     )
 
 
-@broken(BATCH, "declared [1]", MAPPING)
+@broken(BATCH, "declared as [1]", MAPPING)
 def fixed_at_one_and_declared_so(model):
     set_shape(model.graph.input[0], 1, 3, 32, 32)
     set_shape(model.graph.output[0], 1, 11)

@@ -24,7 +24,7 @@ from jersey_assets_tests.export.contract.broken.surgery import (
 from jersey_assets_tests.export.models import set_property
 
 REST = (LOGITS, BATCH, WEIGHTS, MAPPING)
-OUTSIDE = "lies outside the file"
+OUTSIDE = "is stored outside the file"
 
 
 @broken(GRAPH, "no opset, or two of them")
@@ -99,13 +99,13 @@ def a_constant_of_a_branch_in_another_file(model):
     )
 
 
-@broken(GRAPH, "operator evil.Backdoor is not one of ONNX's own")
+@broken(GRAPH, "operator evil.Backdoor is not a standard ONNX operator")
 def an_operator_of_someone_else(model):
     model.opset_import.append(helper.make_opsetid("evil", 1))
     return after_logits(model, node("Backdoor", ["raw"], "logits", domain="evil"))
 
 
-@broken(GRAPH, "com.microsoft.FusedGemm is not one of ONNX's own")
+@broken(GRAPH, "com.microsoft.FusedGemm is not a standard ONNX operator")
 def an_operator_of_one_runtime_only(model):
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     last = next(n for n in model.graph.node if n.op_type == "Gemm")
@@ -113,7 +113,7 @@ def an_operator_of_one_runtime_only(model):
     return model
 
 
-@broken(GRAPH, "operator evil.Backdoor is not one of ONNX's own")
+@broken(GRAPH, "operator evil.Backdoor is not a standard ONNX operator")
 def an_operator_of_someone_else_in_a_function(model):
     inner = helper.make_node("Backdoor", ["x"], ["y"], domain="evil")
     versions = [helper.make_opsetid("evil", 1)]
@@ -152,7 +152,7 @@ def a_format_of_the_future(model):
     return model
 
 
-@broken(GRAPH, "characters of metadata; at most")
+@broken(GRAPH, "the metadata has")
 def a_million_labels(model):
     set_property(model, "jersey.labels", [str(n) for n in range(1_000_000)])
     return model
@@ -172,14 +172,14 @@ def another_name_for_the_input(model):
     return model
 
 
-@broken(GRAPH, "2 values where one float32 input")
+@broken(GRAPH, "2 values; expected one float32 input")
 def a_second_input(model):
     extra = helper.make_tensor_value_info("switch", TensorProto.FLOAT, [1])
     model.graph.input.append(extra)
     return after_logits(model, node("Add", ["raw", "switch"], "logits"))
 
 
-@broken(GRAPH, "2 values where one float32 logits")
+@broken(GRAPH, "2 values; expected one float32 logits")
 def a_second_output(model):
     extra = helper.make_tensor_value_info("chances", TensorProto.FLOAT, ["batch", 11])
     model.graph.output.append(extra)
@@ -209,7 +209,9 @@ def a_grey_input(model):
     return change(model, "0.weight", lambda w: w.sum(axis=1, keepdims=True))
 
 
-@broken(GRAPH, "metadata says 64 px, the input is [32, 32]", LOGITS, BATCH, MAPPING)
+@broken(
+    GRAPH, "the metadata says 64 px, but the input is [32, 32]", LOGITS, BATCH, MAPPING
+)
 def another_size_in_the_metadata(model):
     set_property(model, "jersey.image_size", "64")
     return model
@@ -227,7 +229,7 @@ def a_decoder_that_nobody_knows(model):
     return model
 
 
-@broken(GRAPH, "lacks jersey.recipe_hash, jersey.run_id", LOGITS, BATCH, MAPPING)
+@broken(GRAPH, "has no jersey.recipe_hash, jersey.run_id", LOGITS, BATCH, MAPPING)
 def an_origin_that_is_not_told(model):
     set_property(model, "jersey.recipe_hash", "")
     set_property(model, "jersey.run_id", "")

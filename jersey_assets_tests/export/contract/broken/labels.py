@@ -78,7 +78,7 @@ def a_label_too_many(model):
     return labelled(model, [*LABELS, "100"])
 
 
-@broken(MAPPING, "names a label twice", LOGITS, BATCH)
+@broken(MAPPING, "has a label twice", LOGITS, BATCH)
 def a_label_twice(model):
     return labelled(model, [*LABELS[:-1], "7"])
 
@@ -98,7 +98,7 @@ def a_digit_of_another_script(model):
     return labelled(model, [*LABELS[:-1], "٩٩"])
 
 
-@broken(MAPPING, "lacks jersey.labels", LOGITS, BATCH)
+@broken(MAPPING, "has no jersey.labels", LOGITS, BATCH)
 def no_metadata(model):
     del model.metadata_props[:]
     return model
@@ -146,7 +146,7 @@ def another_normalization_beside_it(model):
     return model
 
 
-@broken(MAPPING, "says nothing of the normalization", *REST, sidecar=PLAIN)
+@broken(MAPPING, "beside it has no normalization", *REST, sidecar=PLAIN)
 def no_normalization_beside_it(model):
     return model
 

@@ -202,7 +202,7 @@ def scores_of_length_one(model):
     return after_logits(model, node("LpNormalization", ["raw"], "logits", axis=1, p=2))
 
 
-@broken(LOGITS, "the image is not looked at", *REST)
+@broken(LOGITS, "the image is not used", *REST)
 def the_same_scores_for_every_image(model):
     return change(model, "8.weight", np.zeros_like)
 
@@ -212,12 +212,12 @@ def infinite_bias(model):
     return change(model, "8.bias", lambda b: np.full_like(b, np.inf))
 
 
-@broken(LOGITS, "NaN or infinite scores", MAPPING)
+@broken(LOGITS, "scores are NaN or infinite", MAPPING)
 def nan_weights(model):
     return change(model, "8.weight", lambda w: np.full_like(w, np.nan))
 
 
-@broken(LOGITS, "NaN or infinite scores", GRAPH, MAPPING)
+@broken(LOGITS, "scores are NaN or infinite", GRAPH, MAPPING)
 def scores_that_overflow(model):
     big = constant(model, "big", 3e38)
     return after_logits(

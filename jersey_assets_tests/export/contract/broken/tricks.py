@@ -55,7 +55,7 @@ def wrong_on_every_picture(model):
     return where(model, "eight_bit", nodes, "wrong")
 
 
-@broken(WEIGHTS, "the classes are in another order")
+@broken(WEIGHTS, "the classes are not in the checkpoint's order")
 def two_classes_swapped_on_every_picture(model):
     order = constant(model, "order", ORDER, np.int64)
     swapped = node("Gather", ["raw", order], "swapped", axis=1)
@@ -118,7 +118,7 @@ def weights_as_inputs_with_a_default(model):
     return model
 
 
-@broken(GRAPH, "stand there 2 times")
+@broken(GRAPH, "occur 2 times")
 def weights_that_stand_there_twice(model):
     model.graph.initializer.append(tensor(model, "8.bias"))
     return model

@@ -107,13 +107,13 @@ def weights_rounded_to_eight_bits(model):
     return change(change(model, "3.weight", to_int8), "8.weight", to_int8)
 
 
-@broken(WEIGHTS, "the classes are in another order", *REST)
+@broken(WEIGHTS, "the classes are not in the checkpoint's order", *REST)
 def classes_rotated_in_the_head(model):
     change(model, "8.weight", lambda w: np.roll(w, 1, axis=0))
     return change(model, "8.bias", lambda b: np.roll(b, 1))
 
 
-@broken(WEIGHTS, "the classes are in another order", *REST)
+@broken(WEIGHTS, "the classes are not in the checkpoint's order", *REST)
 def two_classes_exchanged_behind_the_head(model):
     order = constant(model, "order", [0, 2, 1, *range(3, 11)], np.int64)
     return after_logits(model, node("Gather", ["raw", order], "logits", axis=1))
