@@ -19,7 +19,7 @@ from jersey_assets.rendering.faults import render_faults
 from jersey_assets_tests.annotations.datasets import assert_nothing_is_lost, found
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_each_planted_fault_is_found_where_it_stands_and_nothing_else(
     seed: int, tmp_path: Path
 ) -> None:
@@ -38,7 +38,7 @@ def test_a_seed_below_0_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("seed", [0, 4])
+@pytest.mark.parametrize("seed", [0, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_clean_dataset_has_no_finding_at_all(seed: int, tmp_path: Path) -> None:
     render_dataset(tmp_path / "clean", 400, 40, 40, seed)
     validation = validate(tmp_path / "clean", Rules())
