@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 import jersey_assets
-from jersey_assets.rendering.dataset import LABELS
+from jersey_assets_tests.export.models import LABELS
 from jersey_assets_tests.installed import NEEDED, link_packages, run_with
 
 OURS = ("__init__.py", "crops", "files.py", "reader", "text.py")

@@ -18,10 +18,10 @@ from jersey_assets.export.contract.observation import Observation
 from jersey_assets.export.contract.questions import questions
 from jersey_assets.export.contract.sandbox import observe
 from jersey_assets.labels.file import LabelsFile
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets_tests.export.contract.broken import BROKEN
 from jersey_assets_tests.export.contract.good import GOOD
+from jersey_assets_tests.export.models import LABELS
 
 NAMES = [
     "graph_is_valid",
