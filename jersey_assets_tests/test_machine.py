@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from jersey_assets import machine
 from jersey_assets.annotations.images import measure_pool
-from jersey_assets.annotations.images.measure import Limits
+from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.training.data import crops
 
@@ -64,13 +66,18 @@ def test_a_file_that_does_not_fit_is_an_error_at_once(
 
 
 def test_crops_past_the_memory_lie_in_a_file(
-    calls: str, monkeypatch: pytest.MonkeyPatch
+    calls: str, rendered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    file = next((rendered / "valid").rglob("*.jpg")).read_bytes()
+    table = pd.DataFrame({"label": ["8", "", "8"], "png": [file] * 3})
+    mapping = {"": 0, "8": 1}
+    in_memory = crops.load_drawn(table, mapping, 16)
     monkeypatch.setattr(crops, "_IN_MEMORY", 0)
-    held = crops._room(5, 16)
-    held[:] = 7
-    assert held.shape == (5, 3, 16, 16)
-    assert int(held.sum()) == 7 * held.numel()
+    held = crops.load_drawn(table, mapping, 16)
+    assert held.images.shape == (3, 3, 16, 16)
+    assert torch.equal(held.images, in_memory.images)
+    held.images[:] = 7
+    assert int(held.images.sum()) == 7 * held.images.numel()
 
 
 def test_images_are_measured_in_processes(
@@ -81,9 +88,9 @@ def test_images_are_measured_in_processes(
         for path in (rendered / "valid").rglob("*.jpg")
     )
     assert paths
-    limits = Limits(Rules().max_image_bytes, Rules().max_pixels)
+    unused = np.zeros((len(paths), 5), np.int64)
     monkeypatch.setattr(measure_pool, "_FEW", 0)
-    found = measure_pool._probe(str(rendered), paths, limits, measure_pool.Progress())
+    found = measure_pool.probe_all(str(rendered), paths, unused, Rules(), Progress())
     assert not found.faults
     assert np.all(found.values["width"] > 0)
 

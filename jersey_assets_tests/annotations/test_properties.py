@@ -53,7 +53,7 @@ def draw_dataset(pattern: Path, folder: str) -> Dataset:
 
 
 @settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -91,7 +91,7 @@ extras = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -86,7 +86,7 @@ def test_rules_are_light_and_the_workers_that_decode_need_none() -> None:
         "import jersey_assets.annotations.images.measure\n"
         "print('pydantic' in sys.modules)\n"
         "import jersey_assets.cli\n"
-        "jersey_assets.cli._parser(['predict'])\n"
+        "jersey_assets.cli.main(['predict', 'none.onnx', 'none.png'])\n"
         "print('pydantic' in sys.modules)\n"
     )
     ended = subprocess.run(

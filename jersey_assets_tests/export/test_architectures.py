@@ -14,11 +14,10 @@ from torch import nn
 from jersey_assets.export.comparison import compare
 from jersey_assets.export.contract.check import check_model
 from jersey_assets.export.onnx_model import export_onnx
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
-from jersey_assets_tests.export.models import PROVENANCE, make_crops
+from jersey_assets_tests.export.models import LABELS, PROVENANCE, make_crops
 
 slow = pytest.mark.slow
 

@@ -20,10 +20,9 @@ from jersey_assets.export.int8 import compare_int8, quantize, verdicts, write_in
 from jersey_assets.export.onnx_model import export_onnx
 from jersey_assets.labels.file import LabelsFile
 from jersey_assets.reader.predictor import Predictor
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets_tests.export.contract.broken.surgery import after_logits, node
-from jersey_assets_tests.export.models import PROVENANCE, make_crops
+from jersey_assets_tests.export.models import LABELS, PROVENANCE, make_crops
 from jersey_assets_tests.export.models import properties as said
 
 MAPPING = LabelsFile({label: index for index, label in enumerate(LABELS)})

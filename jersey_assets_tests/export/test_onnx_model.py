@@ -15,11 +15,15 @@ import torch
 
 from jersey_assets.export.onnx_model import OPSET, export_onnx
 from jersey_assets.reader.file_metadata import read_metadata
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.network.architectures import build_model
 from jersey_assets.training.recipe import Recipe
-from jersey_assets_tests.export.models import PROVENANCE, properties, set_property
+from jersey_assets_tests.export.models import (
+    LABELS,
+    PROVENANCE,
+    properties,
+    set_property,
+)
 
 
 def test_the_folder_holds_one_model_file_and_the_labels(resnet_folder: Path) -> None:

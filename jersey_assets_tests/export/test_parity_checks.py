@@ -35,8 +35,8 @@ def test_unusual_images_are_compared_with_tolerances_of_their_own(
     report: dict[str, Any],
 ) -> None:
     kinds = {row["kind"]: row for row in report["probes"]}
-    assert len(kinds) == 6
-    assert len({row["tolerance"] for row in kinds.values()}) == 6
+    assert len(kinds) == len(report["probes"]) > 1
+    assert len({row["tolerance"] for row in kinds.values()}) == len(kinds)
     assert all(row["max_abs_error"] <= row["tolerance"] for row in kinds.values())
     changed = copy.deepcopy(report)
     changed["probes"][2]["max_abs_error"] = None

@@ -60,7 +60,9 @@ def picture(shown: dg.MetadataValue) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("count", [101, 200, 1000])
+@pytest.mark.parametrize(
+    "count", [101, 200, pytest.param(1000, marks=pytest.mark.slow)]
+)
 def test_pages_of_many_labels_show_their_pictures(count: int, tmp_path: Path) -> None:
     training, crops = train_on(count)
     store = Store(str(tmp_path))

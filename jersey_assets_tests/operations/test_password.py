@@ -52,10 +52,26 @@ def test_all_clients_together_have_a_few_guesses_a_second(clock: Clock) -> None:
     async def guess(judge: Password) -> None:
         for number in range(10_000):
             await judge.judge(f"client {number}", b"wrong", "")
-        assert len(judge._lines) == password._CLIENTS
 
     run(guess)
     assert clock.now - 1000 > 9_990 / 20
+
+
+def test_of_very_many_clients_the_earliest_is_forgotten(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(password, "_CLIENTS", 3)
+
+    async def guess(judge: Password) -> None:
+        for _ in range(10):
+            await judge.judge("client", b"wrong", "")
+        for number in range(3):
+            await judge.judge(f"client {number}", b"wrong", "")
+        before = clock.now
+        await judge.judge("client", b"wrong", "")
+        assert clock.now - before < 1.0
+
+    run(guess)
 
 
 def test_a_right_guess_takes_as_long_as_a_wrong_one(clock: Clock) -> None:
@@ -113,14 +129,18 @@ def test_a_token_alone_opens_nothing_and_is_void_after_one_guess(clock: Clock) -
     run(guess)
 
 
-def test_few_wait_at_a_time_and_the_others_are_not_judged() -> None:
+def test_few_wait_at_a_time_and_the_others_are_not_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(password, "_WAITING_OF_ONE", 5)
+
     async def flood(judge: Password) -> None:
-        judge._line_of("one").note_wrong()
+        await judge.judge("one", b"wrong", "")
         found = await asyncio.gather(
             *(judge.judge("one", RIGHT, "") for _ in range(100))
         )
-        assert found.count(Verdict.RIGHT) == password._WAITING_OF_ONE
-        assert found.count(Verdict.NOT_JUDGED) == 100 - password._WAITING_OF_ONE
+        assert found.count(Verdict.RIGHT) == 5
+        assert found.count(Verdict.NOT_JUDGED) == 95
 
     run(flood)
 

@@ -18,10 +18,9 @@ from jersey_assets.crops.decode import decode_crop
 from jersey_assets.crops.prepare import normalize_crops, resize_crop
 from jersey_assets.reader.file_metadata import ModelError
 from jersey_assets.reader.predictor import Predictor, Unread
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets.training.checkpoint import Checkpoint
 from jersey_assets.training.data.crops import normalize
-from jersey_assets_tests.export.models import set_property
+from jersey_assets_tests.export.models import LABELS, set_property
 
 BATCH_AND_MORE = 35
 

@@ -17,6 +17,7 @@ import pytest
 
 from jersey_assets.storage.errors import StorageError
 from jersey_assets.storage.manifest import Origin
+from jersey_assets.storage.roots import LocalRoot
 from jersey_assets.storage.store import Store
 from jersey_assets_tests.storage.stores import write_text
 
@@ -119,15 +120,15 @@ def test_a_version_that_another_run_is_about_to_point_to_is_not_removed(
             target=store.publish, args=("thing", Origin("new"), write_text("new"))
         )
     ]
-    flip = Store._flip
+    replace_file = LocalRoot.replace
 
-    def other_run_comes_first(self: Store, asset: str, version: str) -> None:
-        if pruning and version == oldest.version:
+    def other_run_comes_first(self: LocalRoot, path: str, content: bytes) -> None:
+        if path == "thing/current.json" and oldest.version.encode() in content:
             pruning[0].start()
             time.sleep(0.5)  # it gets as far as the lock lets it
-        flip(self, asset, version)
+        replace_file(self, path, content)
 
-    monkeypatch.setattr(Store, "_flip", other_run_comes_first)
+    monkeypatch.setattr(LocalRoot, "replace", other_run_comes_first)
     store.publish("thing", Origin("0"), write_text("not made"))
     pruning[0].join()
     assert store.require("thing").file("a.txt").read_text() == "new"
@@ -141,7 +142,7 @@ def test_a_reader_whose_version_goes_while_it_reads_takes_the_next(
     quick = replace(store, keep=1)
     quick.publish("thing", Origin("0"), write_text("0"))
     for read in (quick.require, quick.manifest):
-        current = Store._current_version
+        current = Store.pointed
         passed: list[str | None] = []
 
         def overtaken(
@@ -159,7 +160,7 @@ def test_a_reader_whose_version_goes_while_it_reads_takes_the_next(
             return version
 
         with monkeypatch.context() as patched:
-            patched.setattr(Store, "_current_version", overtaken)
+            patched.setattr(Store, "pointed", overtaken)
             assert read("thing") is not None
         assert passed[0] not in quick.versions("thing")
     # With nothing newer to read, what is missing is told.

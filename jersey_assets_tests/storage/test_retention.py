@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,13 +81,18 @@ def test_a_publish_lists_its_own_asset_and_no_other(
     above = [publish(store, f"above{number}", 0) for number in range(3)]
     publish(store, "thing", 0, *above)
     listed = set()
-    entries = LocalRoot._entries
+    for name in ("folders", "files"):
+        list_names = getattr(LocalRoot, name)
 
-    def listing(self: LocalRoot, folder: str) -> object:
-        listed.add(folder)
-        return entries(self, folder)
+        def listing(
+            self: LocalRoot,
+            path: str,
+            list_names: Callable[[LocalRoot, str], list[str]] = list_names,
+        ) -> list[str]:
+            listed.add(path)
+            return list_names(self, path)
 
-    monkeypatch.setattr(LocalRoot, "_entries", listing)
+        monkeypatch.setattr(LocalRoot, name, listing)
     for number in range(1, 4):
         publish(store, "thing", number, *above)
     assert listed == {"thing", ".made-from/thing"}

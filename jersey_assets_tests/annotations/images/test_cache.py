@@ -13,13 +13,13 @@ import pytest
 from jersey_assets.annotations.disk.errors import AnnotationError
 from jersey_assets.annotations.images import cache as cache_room
 from jersey_assets.annotations.images import measure_pool
-from jersey_assets.annotations.images.measure import Limits
+from jersey_assets.annotations.images.measure import Limits, Probed
+from jersey_assets.annotations.progress import Progress
 from jersey_assets.annotations.rules import Rules
 from jersey_assets.annotations.validate import validate
 from jersey_assets_tests.annotations.datasets import Dataset, noise
 
 NOW = time.time
-LIMITS = Limits(Rules().max_image_bytes, Rules().max_pixels)
 
 
 def settle(root: Path) -> None:
@@ -125,6 +125,12 @@ def test_faulty_images_are_looked_at_every_time(
     assert opened_images(good, cache, monkeypatch) == 1
 
 
+def measure(data: Dataset, paths: list[str]) -> Probed:
+    """Measures images without a cache."""
+    unused = np.zeros((len(paths), 5), np.int64)
+    return measure_pool.probe_all(str(data.root), paths, unused, Rules(), Progress())
+
+
 def test_workers_find_what_this_process_finds(
     good: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,10 +138,10 @@ def test_workers_find_what_this_process_finds(
     paths = sorted(
         path.relative_to(good.root).as_posix() for path in good.root.rglob("*.png")
     )
-    here = measure_pool._probe(str(good.root), paths, LIMITS, measure_pool.Progress())
+    here = measure(good, paths)
     monkeypatch.setattr(measure_pool, "_FEW", 0)
     monkeypatch.setattr(measure_pool, "_CHUNK", 4)
-    there = measure_pool._probe(str(good.root), paths, LIMITS, measure_pool.Progress())
+    there = measure(good, paths)
     assert np.array_equal(here.values, there.values)
     assert here.faults == there.faults
     assert [paths[position] for position in here.faults] == ["train/crops/x.png"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,7 +232,18 @@ def test_a_file_above_the_limit_is_not_read(proto: ModelProto, tmp_path: Path) -
 def test_the_child_does_not_get_our_environment(
     proto: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jersey_assets.export.contract import sandbox
+    path = tmp_path / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    given: list[dict[str, str]] = []
+    run = subprocess.run
 
+    def noted(*arguments: Any, **options: Any) -> Any:
+        given.append(options["env"])
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "run", noted)
     monkeypatch.setenv("REGISTRY_PASSWORD", "hunter2")
-    assert "REGISTRY_PASSWORD" not in sandbox._environment(tmp_path)
+    assert check_model(path)[0].passed
+    (environment,) = given
+    assert "PATH" in environment
+    assert "REGISTRY_PASSWORD" not in environment

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from jersey_assets.training import module
 from jersey_assets.training.callbacks import progress
 from jersey_assets.training.data.crops import Crops
 from jersey_assets.training.epochs import Epoch
 from jersey_assets.training.evaluation import evaluate
-from jersey_assets.training.module import TrainingModule
 from jersey_assets.training.result import Training
 from jersey_assets_tests.training.quick import quick_fit
 
@@ -85,13 +85,13 @@ def test_matrices_take_no_second_forward_pass(
     labels: list[str], train: Crops, valid: Crops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    forward = TrainingModule._logits
+    normalize = module.normalize
 
-    def counting(module: TrainingModule, images: torch.Tensor) -> Any:
+    def counting(images: torch.Tensor, *statistics: Any) -> torch.Tensor:
         calls.append(len(images))
-        return forward(module, images)
+        return normalize(images, *statistics)
 
-    monkeypatch.setattr(TrainingModule, "_logits", counting)
+    monkeypatch.setattr(module, "normalize", counting)
     quick_fit(labels, train, valid, confusion_every=1)
     assert sum(calls) == 2 * (160 + len(valid))
 

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 
-from jersey_assets.rendering.dataset import LABELS
 from jersey_assets_tests.export.contract.broken.surgery import (
     BATCH,
     GRAPH,
@@ -20,7 +19,7 @@ from jersey_assets_tests.export.contract.broken.surgery import (
     node,
     set_shape,
 )
-from jersey_assets_tests.export.models import set_property
+from jersey_assets_tests.export.models import LABELS, set_property
 
 REST = (GRAPH, LOGITS, BATCH, WEIGHTS)
 TRUE = {label: index for index, label in enumerate(LABELS)}
