@@ -188,7 +188,7 @@ def test_make_ends_with_2_and_the_faults_before_anything_is_read(
         command, env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 2
-    assert "my config.yaml:4: `epoch` is not a knob" in ended.stderr
+    assert "my config.yaml:4: `epoch` is not a setting" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (checkout / "artifacts").exists()
 

@@ -13,7 +13,7 @@ import pytest
 from jersey_assets import cli
 from jersey_assets.annotations.rules import OFFERED, Rules
 from jersey_assets.crops import decode
-from jersey_assets_tests.annotations.conftest import Dataset
+from jersey_assets.graph.resources import Dataset
 
 
 @pytest.mark.parametrize(

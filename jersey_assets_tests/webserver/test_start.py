@@ -65,4 +65,4 @@ def test_wrong_settings_of_the_sensors_runs_are_named_at_the_start(
     config.write_text("ops:\n  trained_checkpoint:\n    config: {epoch: 3}\n")
     monkeypatch.setenv("JERSEY_RETRAIN_CONFIG", str(config))
     assert webserver.main(["--port", "0"]) == 2
-    assert f"{config}:3: `epoch` is not a knob" in capsys.readouterr().err
+    assert f"{config}:3: `epoch` is not a setting" in capsys.readouterr().err

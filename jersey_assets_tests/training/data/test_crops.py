@@ -56,7 +56,7 @@ def test_the_input_is_about_as_large_as_the_crops(
     with caplog.at_level(logging.INFO):
         assert natural_size(table) == size
     assert f"image_size: {size} px" in caplog.text
-    assert f"has {max(width, height)} px" in caplog.text
+    assert f"longer side is {max(width, height)} px" in caplog.text
 
 
 def test_a_crop_that_changed_since_validation_is_refused(
